@@ -1,0 +1,9 @@
+//! The server: Raft over redb, the leader's duties, and the HTTP edge.
+//!
+//! `door` is the one way to the state: `propose`, `read`, `watch`. Edges (`http`, later dns) know the door, never
+//! Raft; `raft` is the only module that knows openraft; `rt` and `disk` are the only ones that know clock, sockets
+//! and files, so that the simulation (feature `sim`) can put its own in their place.
+
+pub mod disk;
+pub mod door;
+pub mod rt;
