@@ -7,3 +7,4 @@
 pub mod disk;
 pub mod door;
 pub mod rt;
+pub mod watch;
