@@ -1,0 +1,7 @@
+//! The real servers in one process over a simulated network, clock and disk, and the checkers of what clients saw.
+//!
+//! A seed decides everything: the faults, the workload, every delay and every lost write. The same seed gives the
+//! same run, in any process. `check` is pure and always built; the rest needs the feature `sim`, which must not be
+//! turned on for the workspace's real binary (see Cargo.toml).
+
+pub mod check;

@@ -1,0 +1,3 @@
+//! The binary `rollcall-sim`: runs seeds and says which ones failed.
+
+fn main() {}
