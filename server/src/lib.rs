@@ -4,6 +4,7 @@
 //! Raft; `raft` is the only module that knows openraft; `rt` and `disk` are the only ones that know clock, sockets
 //! and files, so that the simulation (feature `sim`) can put its own in their place.
 
+pub mod config;
 pub mod disk;
 pub mod door;
 pub mod rt;
