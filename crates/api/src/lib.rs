@@ -1,1 +1,18 @@
-//! stub
+//! Wire vocabulary: Consul-shaped JSON, Go's durations, query strings.
+//!
+//! What both ends of the HTTP API must agree on, and nothing else: no sockets, no state. The words of errors are those
+//! Consul's clients match, hence those of Go's standard library.
+
+pub mod catalog;
+pub mod decode;
+pub mod duration;
+pub mod go_json;
+pub mod json;
+pub mod kv;
+pub mod operator;
+pub mod query;
+pub mod session;
+
+pub use duration::GoDuration;
+pub use kv::KvPair;
+pub use session::Session;
