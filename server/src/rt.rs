@@ -4,17 +4,20 @@
 //! seeded runtime and to turmoil's network, so that a run is repeated exactly from its seed. A plain
 //! `tokio::spawn` would lose the seed's scope.
 
+#[cfg(feature = "sim")]
+pub mod sim;
+
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use openraft_rt::AsyncRuntime as _;
 
 /// The runtime openraft and we run on.
 #[cfg(not(feature = "sim"))]
 pub type Rt = openraft_rt_tokio::TokioRuntime;
-/// The runtime openraft and we run on: tokio's with seeded randomness.
+/// The runtime openraft and we run on: tokio's with seeded randomness and pauses.
 #[cfg(feature = "sim")]
-pub type Rt = openraft_rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
+pub type Rt = sim::SimRuntime;
 
 /// A point of the monotonic clock.
 pub type Instant = tokio::time::Instant;
@@ -72,11 +75,22 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 /// A random number from the operating system, or from the seed in simulation.
 pub fn random_u64() -> u64 {
     use rand::Rng as _;
-    openraft_random().random()
+    Rt::thread_rng().next_u64()
 }
 
-fn openraft_random() -> impl rand::Rng {
-    rand::rng()
+/// The time of day, for people to read (logs). Nothing may depend on it: it can be set, and in simulation it is.
+pub fn time_of_day() -> SystemTime {
+    #[cfg(not(feature = "sim"))]
+    {
+        SystemTime::now()
+    }
+    #[cfg(feature = "sim")]
+    {
+        // Every host starts far enough from 1970 to be set back.
+        let seconds = 1_700_000_000 + sim::Host::current_clock_step_seconds();
+        let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+        SystemTime::UNIX_EPOCH + seconds + turmoil::sim_elapsed().unwrap_or_default()
+    }
 }
 
 /// A new random UUID (version 4), from the seed in simulation.
