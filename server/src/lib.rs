@@ -7,5 +7,8 @@
 pub mod config;
 pub mod disk;
 pub mod door;
+pub mod raft;
+pub mod rpc;
 pub mod rt;
+pub mod sabotage;
 pub mod watch;
