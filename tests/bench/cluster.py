@@ -161,6 +161,7 @@ class Rollcall(Cluster):
                 "client_addr": "127.0.0.1",
                 "ports": {"http": self.ports[number], "server": self.peer_ports[number]},
                 "retry_join": [f"127.0.0.1:{port}" for port in self.peer_ports],
+                "retry_interval": "500ms",
                 "log_level": "info",
             }
             (self.directory / f"server-{number}.yaml").write_text(json.dumps(config))
