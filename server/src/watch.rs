@@ -101,6 +101,9 @@ struct Tables {
     sessions: Waiting,
     sessions_of_node: Named,
     session: Named,
+    nodes: Waiting,
+    node: Named,
+    checks_of_node: Named,
 }
 
 impl Tables {
@@ -114,6 +117,9 @@ impl Tables {
                 self.sessions_of_node.entry(Arc::clone(node)).or_default()
             }
             Topic::Session(session) => self.session.entry(Arc::clone(session)).or_default(),
+            Topic::Nodes => &mut self.nodes,
+            Topic::Node(node) => self.node.entry(Arc::clone(node)).or_default(),
+            Topic::ChecksOfNode(node) => self.checks_of_node.entry(Arc::clone(node)).or_default(),
         };
         waiting.insert(id, Arc::clone(notify));
     }
@@ -128,6 +134,11 @@ impl Tables {
             }
             Topic::SessionsOfNode(node) => remove(&mut self.sessions_of_node, node, id),
             Topic::Session(session) => remove(&mut self.session, session, id),
+            Topic::Nodes => {
+                self.nodes.remove(&id);
+            }
+            Topic::Node(node) => remove(&mut self.node, node, id),
+            Topic::ChecksOfNode(node) => remove(&mut self.checks_of_node, node, id),
         }
     }
 
@@ -152,6 +163,17 @@ impl Tables {
             collect(self.session.get(session), &mut touched);
             collect(self.sessions_of_node.get(node), &mut touched);
         }
+        if !changes.nodes.is_empty() {
+            collect(Some(&self.nodes), &mut touched);
+        }
+        let of_services = changes.services.iter().map(|(node, _)| node);
+        for node in changes.nodes.iter().chain(of_services) {
+            collect(self.node.get(node), &mut touched);
+        }
+        for (node, _) in &changes.checks {
+            collect(self.node.get(node), &mut touched);
+            collect(self.checks_of_node.get(node), &mut touched);
+        }
         touched
     }
 
@@ -162,8 +184,11 @@ impl Tables {
             &self.keys.by_prefix,
             &self.sessions_of_node,
             &self.session,
+            &self.node,
+            &self.checks_of_node,
         ];
         collect(Some(&self.sessions), touched);
+        collect(Some(&self.nodes), touched);
         for waiting in named.into_iter().flat_map(BTreeMap::values) {
             collect(Some(waiting), touched);
         }

@@ -87,7 +87,7 @@ pub enum KvMode {
 pub struct KvDelete {
     /// The key.
     pub key: String,
-    /// Only if ModifyIndex is this. `Some(0)` deletes nothing and answers true, as Consul does.
+    /// Only if ModifyIndex is this. A key that is not there answers true.
     #[serde(default)]
     pub cas: Option<Index>,
 }

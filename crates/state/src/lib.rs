@@ -7,14 +7,31 @@
 //!
 //! What this crate must not do: read a clock, draw a random number, iterate over an unordered map.
 
+mod catalog;
+mod catalog_write;
 pub mod change;
+pub mod codec;
 pub mod command;
+mod grave;
+mod kv;
+mod kv_write;
+pub mod quote;
 pub mod reply;
+mod restore;
 pub mod row;
+mod session;
+mod session_write;
+pub mod snapshot;
+mod state;
+pub mod txn;
+mod write;
 
-pub use change::{Changes, Topic};
+pub use change::{Changes, KvChange, Topic};
+pub use codec::CodecError;
 pub use command::{Command, Proposal};
 pub use reply::Reply;
+pub use snapshot::{Chunks, Include, Loader, SnapshotError};
+pub use state::{Answer, Context, State};
 
 /// An index of the state: log index plus the state's own offset (`snapshot restore` raises the offset).
 /// Never 0 in an answer.
@@ -37,7 +54,3 @@ pub type Index = u64;
 )]
 #[serde(transparent)]
 pub struct Stamp(pub u64);
-
-/// The tables, at one index.
-#[derive(Debug, Clone, Default)]
-pub struct State {}

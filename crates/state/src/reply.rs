@@ -23,7 +23,7 @@ pub enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// `acquire` by a session that does not exist.
-    #[error("invalid session {0:?}")]
+    #[error("invalid session {}", crate::quote::quote(.0))]
     InvalidSession(String),
     /// A session bound to a node that is not registered.
     #[error("Missing node registration")]

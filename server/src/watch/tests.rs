@@ -1,4 +1,4 @@
-//! Watchers against the plain definition of what a topic is about.
+//! Watchers against `Changes::touches`, the plain definition of what a topic is about.
 
 use std::sync::Arc;
 
@@ -52,6 +52,9 @@ fn a_dropped_registration_leaves_nothing_behind() {
         Topic::Sessions,
         Topic::SessionsOfNode("n".into()),
         Topic::Session("s".into()),
+        Topic::Nodes,
+        Topic::Node("n".into()),
+        Topic::ChecksOfNode("n".into()),
     ];
     let first = watchers.register(topics.clone());
     let second = watchers.register(topics);
@@ -65,23 +68,8 @@ fn a_dropped_registration_leaves_nothing_behind() {
     assert!(tables.prefix.by_prefix.is_empty() && tables.prefix.lengths.is_empty());
     assert!(tables.keys.by_prefix.is_empty() && tables.keys.lengths.is_empty());
     assert!(tables.sessions_of_node.is_empty());
-}
-
-/// What a topic is about, said as plainly as possible.
-fn touches(changes: &Changes, topic: &Topic) -> bool {
-    let created_or_deleted = |change: &KvChange| *change != KvChange::Updated;
-    changes.everything
-        || match topic {
-            Topic::KvKey(name) => changes.keys.iter().any(|(key, _)| key == name),
-            Topic::KvPrefix(prefix) => {
-                (changes.keys.iter()).any(|(key, _)| key.starts_with(&**prefix))
-            }
-            Topic::KvKeys(prefix) => (changes.keys.iter())
-                .any(|(key, change)| key.starts_with(&**prefix) && created_or_deleted(change)),
-            Topic::Sessions => !changes.sessions.is_empty(),
-            Topic::SessionsOfNode(name) => changes.sessions.iter().any(|(_, node)| node == name),
-            Topic::Session(id) => changes.sessions.iter().any(|(session, _)| session == id),
-        }
+    assert!(tables.nodes.is_empty() && tables.node.is_empty());
+    assert!(tables.checks_of_node.is_empty());
 }
 
 /// Few and short names, some of several bytes a character, so that they meet.
@@ -97,6 +85,9 @@ fn topic() -> impl Strategy<Value = Topic> {
         Just(Topic::Sessions),
         name().prop_map(Topic::SessionsOfNode),
         name().prop_map(Topic::Session),
+        Just(Topic::Nodes),
+        name().prop_map(Topic::Node),
+        name().prop_map(Topic::ChecksOfNode),
     ]
 }
 
@@ -110,12 +101,20 @@ fn changes() -> impl Strategy<Value = Changes> {
         prop::bool::weighted(0.05),
         prop::collection::vec((name(), change), 0..4),
         prop::collection::vec((name(), name()), 0..3),
+        prop::collection::vec(name(), 0..2),
+        prop::collection::vec((name(), name()), 0..2),
+        prop::collection::vec((name(), name()), 0..2),
     )
-        .prop_map(|(everything, keys, sessions)| Changes {
-            everything,
-            keys,
-            sessions,
-        })
+        .prop_map(
+            |(everything, keys, sessions, nodes, services, checks)| Changes {
+                everything,
+                keys,
+                sessions,
+                nodes,
+                services,
+                checks,
+            },
+        )
 }
 
 proptest! {
@@ -138,7 +137,7 @@ proptest! {
         for batch in batches {
             watchers.wake(&batch);
             for registration in &mut live {
-                let expected = registration.topics.iter().any(|topic| touches(&batch, topic));
+                let expected = registration.topics.iter().any(|topic| batch.touches(topic));
                 prop_assert_eq!(woken(registration), expected, "{:?} {:?}", registration.topics, batch);
             }
         }

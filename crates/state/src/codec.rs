@@ -1,0 +1,124 @@
+//! Commands as bytes, in the log and between servers.
+//!
+//! A proposal is `[u8 version][u64 LE stamp][u16 LE number][MessagePack map by field name]`, a bare command (what a follower forwards) the
+//! same without the stamp. The number says which command it is; an unknown one is an error and the server that meets it in
+//! its log stops: to skip it would make servers differ. Golden files in `tests/golden` hold the format still.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Stamp;
+use crate::command::{Command, Proposal};
+
+/// Version of the frame around a command.
+const VERSION: u8 = 1;
+
+/// Why bytes are no command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum CodecError {
+    #[error("command of {0} bytes is too short")]
+    Truncated(usize),
+    #[error("command format version {0} is not known to this version (it knows {VERSION})")]
+    UnknownVersion(u8),
+    #[error("command number {0} is not known to this version")]
+    UnknownCommand(u16),
+    #[error("command number {number} does not decode: {why}")]
+    Body { number: u16, why: String },
+}
+
+impl Proposal {
+    /// As it stands in the log.
+    pub fn encode(&self) -> Bytes {
+        let mut out = vec![VERSION];
+        out.extend_from_slice(&self.at.0.to_le_bytes());
+        put_command(&self.command, &mut out);
+        Bytes::from(out)
+    }
+
+    /// From the log.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let rest = skip_version(bytes)?;
+        let (stamp, rest) = rest
+            .split_first_chunk::<8>()
+            .ok_or(CodecError::Truncated(bytes.len()))?;
+        Ok(Proposal {
+            at: Stamp(u64::from_le_bytes(*stamp)),
+            command: take_command(rest)?,
+        })
+    }
+}
+
+impl Command {
+    /// Without a stamp, as followers forward it.
+    pub fn encode(&self) -> Bytes {
+        let mut out = vec![VERSION];
+        put_command(self, &mut out);
+        Bytes::from(out)
+    }
+
+    /// From a follower.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        take_command(skip_version(bytes)?)
+    }
+}
+
+fn skip_version(bytes: &[u8]) -> Result<&[u8], CodecError> {
+    match bytes.split_first() {
+        None => Err(CodecError::Truncated(0)),
+        Some((&VERSION, rest)) => Ok(rest),
+        Some((other, _)) => Err(CodecError::UnknownVersion(*other)),
+    }
+}
+
+/// One line a command: its number, for ever.
+macro_rules! commands {
+    ($($number:literal $name:ident),* $(,)?) => {
+        fn put_command(command: &Command, out: &mut Vec<u8>) {
+            match command {
+                $(Command::$name(body) => put_body($number, body, out),)*
+            }
+        }
+
+        fn take_command(bytes: &[u8]) -> Result<Command, CodecError> {
+            let (number, body) = bytes
+                .split_first_chunk::<2>()
+                .ok_or(CodecError::Truncated(bytes.len()))?;
+            match u16::from_le_bytes(*number) {
+                $($number => Ok(Command::$name(take_body($number, body)?)),)*
+                unknown => Err(CodecError::UnknownCommand(unknown)),
+            }
+        }
+    };
+}
+
+commands! {
+    1 KvSet,
+    2 KvDelete,
+    3 KvDeleteTree,
+    4 SessionCreate,
+    5 SessionDestroy,
+    6 SessionExpire,
+    7 Txn,
+    8 Register,
+    9 Deregister,
+    10 TombstoneReap,
+    11 RestoreBegin,
+    12 RestoreChunk,
+    13 RestoreSwap,
+    14 RestoreAbort,
+    15 ClusterInit,
+}
+
+fn put_body(number: u16, body: &impl Serialize, out: &mut Vec<u8>) {
+    out.extend_from_slice(&number.to_le_bytes());
+    rmp_serde::encode::write_named(out, body).expect("a command must encode into memory");
+}
+
+fn take_body<T: DeserializeOwned>(number: u16, body: &[u8]) -> Result<T, CodecError> {
+    rmp_serde::from_slice(body).map_err(|e| CodecError::Body {
+        number,
+        why: e.to_string(),
+    })
+}

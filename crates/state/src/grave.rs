@@ -1,0 +1,184 @@
+//! What deleted keys leave behind, so that indexes of what exists never move when it is collected.
+//!
+//! A deletion leaves a *tombstone* (key, index). Reaping folds a tombstone of key K into a *mark* on the longest prefix L
+//! that K shares with a live key. A query of prefix P sees the marks at and below P. That is exact: if P begins K and something lives below P,
+//! then P begins L; if nothing lives below P, the *watermark* (largest index ever reaped) answers, and it is no lower.
+//! Marks that another fact outweighs are dropped, so that they stay few. Rejected: one tombstone a prefix (an
+//! answer's index would move for keys that are not in it), and keeping tombstones for ever.
+//!
+//! **Invariant:** a mark's prefix begins a live key or a tombstone's key, and no mark is above the watermark.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use crate::Index;
+use crate::row::KvEntry;
+
+/// At most so many rows are looked at to find out whether a mark is redundant. A redundant mark that stays is only
+/// a few bytes too many; an unbounded look would make reaping quadratic.
+const REDUNDANCY_LOOK_MAX: usize = 16;
+
+/// Tombstones, marks and the watermark.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Graves {
+    tombstones: OrdMap<Arc<str>, Index>,
+    by_index: OrdSet<(Index, Arc<str>)>,
+    marks: OrdMap<Arc<str>, Index>,
+    watermark: Index,
+}
+
+impl Graves {
+    pub(crate) fn bury(&mut self, key: Arc<str>, index: Index) {
+        if let Some(old) = self.tombstones.insert(key.clone(), index) {
+            self.by_index.remove(&(old, key.clone()));
+        }
+        self.by_index.insert((index, key));
+    }
+
+    pub(crate) fn exhume(&mut self, key: &str) {
+        if let Some((key, index)) = self.tombstones.remove_with_key(key) {
+            self.by_index.remove(&(index, key));
+        }
+    }
+
+    pub(crate) fn tombstones(&self) -> &OrdMap<Arc<str>, Index> {
+        &self.tombstones
+    }
+
+    pub(crate) fn marks(&self) -> &OrdMap<Arc<str>, Index> {
+        &self.marks
+    }
+
+    pub(crate) fn watermark(&self) -> Index {
+        self.watermark
+    }
+
+    pub(crate) fn raise_watermark(&mut self, index: Index) {
+        self.watermark = self.watermark.max(index);
+    }
+
+    pub(crate) fn set_mark(&mut self, prefix: Arc<str>, index: Index) {
+        self.marks.insert(prefix, index);
+    }
+
+    /// Index of a key that is not there.
+    pub(crate) fn index_of_absent(&self, key: &str) -> Index {
+        let tombstone = self.tombstones.get(key).copied().unwrap_or(0);
+        tombstone.max(self.watermark)
+    }
+
+    /// Index of a prefix below which nothing lives.
+    pub(crate) fn index_below_absent(&self, prefix: &str) -> Index {
+        self.last_tombstone_below(prefix).max(self.watermark)
+    }
+
+    /// What deletions contribute to the index of a prefix below which something lives.
+    pub(crate) fn index_below_live(&self, prefix: &str) -> Index {
+        self.last_tombstone_below(prefix)
+            .max(max_below(&self.marks, prefix))
+    }
+
+    /// Index of the last deletion that still has a tombstone, or 0.
+    pub(crate) fn last_tombstone(&self) -> Index {
+        self.by_index.get_max().map_or(0, |(index, _)| *index)
+    }
+
+    fn last_tombstone_below(&self, prefix: &str) -> Index {
+        if prefix.is_empty() {
+            return self.last_tombstone();
+        }
+        max_below(&self.tombstones, prefix)
+    }
+
+    /// Folds tombstones with index `up_to` and below into marks.
+    pub(crate) fn reap(&mut self, up_to: Index, live: &OrdMap<Arc<str>, Arc<KvEntry>>) {
+        while let Some((index, key)) = self.by_index.get_min().cloned() {
+            if index > up_to {
+                break;
+            }
+            self.by_index.remove_min();
+            self.tombstones.remove(&*key);
+            self.raise_watermark(index);
+            let shared = shared_with_live(&key, live);
+            self.drop_marks_on_the_way_to(&key, shared, index);
+            if let Some(len) = shared
+                && !self.is_redundant(&key[..len], index, live)
+            {
+                self.marks.insert(Arc::from(&key[..len]), index);
+            }
+        }
+    }
+
+    /// Removes marks on prefixes of `key` that a deletion of `key` at `index` makes void: those longer than what is
+    /// still shared with a live key, and shorter ones that are not newer.
+    fn drop_marks_on_the_way_to(&mut self, key: &str, shared: Option<usize>, index: Index) {
+        let mut path = key;
+        loop {
+            // The closest mark at or before `path`: every prefix of `path` sorts there too.
+            let Some((mark, at)) = self.marks.get_prev(path).map(|(m, at)| (m.clone(), *at)) else {
+                return;
+            };
+            let common = common_prefix(&mark, path);
+            if common == mark.len() {
+                if shared.is_none_or(|len| mark.len() > len) || at <= index {
+                    self.marks.remove(&*mark);
+                }
+                match cut_last_char(&path[..common]) {
+                    Some(shorter) => path = shorter,
+                    None => return,
+                }
+            } else {
+                path = &path[..common];
+            }
+        }
+    }
+
+    fn is_redundant(
+        &self,
+        prefix: &str,
+        index: Index,
+        live: &OrdMap<Arc<str>, Arc<KvEntry>>,
+    ) -> bool {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let newer_mark = self
+            .marks
+            .range::<_, str>(from)
+            .take(REDUNDANCY_LOOK_MAX)
+            .take_while(|(mark, _)| mark.starts_with(prefix))
+            .any(|(_, at)| *at >= index);
+        newer_mark
+            || live
+                .range::<_, str>(from)
+                .take(REDUNDANCY_LOOK_MAX)
+                .take_while(|(key, _)| key.starts_with(prefix))
+                .any(|(_, entry)| entry.create_index >= index)
+    }
+}
+
+fn max_below(map: &OrdMap<Arc<str>, Index>, prefix: &str) -> Index {
+    map.range::<_, str>((Bound::Included(prefix), Bound::Unbounded))
+        .take_while(|(key, _)| key.starts_with(prefix))
+        .map(|(_, index)| *index)
+        .max()
+        .unwrap_or(0)
+}
+
+/// Length of the longest prefix of `key` that a live key has too; `None`: nothing lives at all.
+fn shared_with_live(key: &str, live: &OrdMap<Arc<str>, Arc<KvEntry>>) -> Option<usize> {
+    let before = live.get_prev(key).map(|(k, _)| common_prefix(k, key));
+    let after = live.get_next(key).map(|(k, _)| common_prefix(k, key));
+    before.max(after)
+}
+
+/// Length in bytes of the longest common prefix that ends between two characters.
+fn common_prefix(a: &str, b: &str) -> usize {
+    let same = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    b.floor_char_boundary(same)
+}
+
+fn cut_last_char(s: &str) -> Option<&str> {
+    let (at, _) = s.char_indices().next_back()?;
+    Some(&s[..at])
+}
