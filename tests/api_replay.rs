@@ -11,7 +11,7 @@ use harness::server::Scratch;
 use harness::{Cluster, Connection, Request, Response, Server, Settings};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 /// The groups this suite replays; the others belong to endpoints that are not built yet.
 const GROUPS: [&str; 4] = ["kv", "session", "txn", "operator"];
