@@ -4,11 +4,16 @@
 //! Raft; `raft` is the only module that knows openraft; `rt` and `disk` are the only ones that know clock, sockets
 //! and files, so that the simulation (feature `sim`) can put its own in their place.
 
+pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod disk;
 pub mod door;
+pub mod identity;
 pub mod raft;
+pub mod rounds;
 pub mod rpc;
 pub mod rt;
 pub mod sabotage;
+pub mod session_timers;
 pub mod watch;

@@ -115,6 +115,11 @@ impl Catalog {
         Answer::new(row.as_ref().map_or(self.removed, |n| n.modify_index), row)
     }
 
+    pub(crate) fn node_by_id(&self, id: &str) -> Option<Arc<Node>> {
+        let name = self.names_by_id.get(&*fold(id))?;
+        self.nodes.get(name).cloned()
+    }
+
     pub(crate) fn list(&self) -> Answer<Vec<Arc<Node>>> {
         Answer::new(self.nodes_changed, self.nodes.values().cloned().collect())
     }

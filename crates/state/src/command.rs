@@ -161,9 +161,11 @@ pub struct SessionDestroy {
 pub struct SessionExpire {
     /// The sessions.
     pub ids: Vec<String>,
-    /// The leader's term. A copy that is applied in another term does nothing: a later leader may have acknowledged a
-    /// renewal since.
+    /// The leader's term. A copy that is applied under another leadership does nothing: a later leader may have
+    /// acknowledged a renewal since.
     pub term: u64,
+    /// The leader's id, as the 128 bits of its UUID: one term may see two leaders, one after the other.
+    pub leader: u128,
 }
 
 /// Several operations that happen all or not at all.

@@ -22,6 +22,8 @@ pub struct Context {
     pub log_index: u64,
     /// Term of the log entry.
     pub term: u64,
+    /// Who led when the entry was proposed: the 128 bits of its UUID.
+    pub leader: u128,
     /// The leader's stamp. One that is lower than the state's counts as the state's.
     pub at: Stamp,
 }
@@ -95,7 +97,7 @@ impl State {
             }
             Command::SessionExpire(expire) => {
                 // A later leader may have acknowledged a renewal since this was proposed.
-                if expire.term == context.term {
+                if (expire.term, expire.leader) == (context.term, context.leader) {
                     let mut write = self.write(changes);
                     for id in &expire.ids {
                         write.session_end(id);
@@ -238,6 +240,11 @@ impl State {
     /// One node.
     pub fn node(&self, name: &str) -> Answer<Option<Arc<Node>>> {
         self.tables.catalog.node(name)
+    }
+
+    /// The node with this id, whatever its name.
+    pub fn node_by_id(&self, id: &str) -> Option<Arc<Node>> {
+        self.tables.catalog.node_by_id(id)
     }
 
     /// All nodes, by name.

@@ -5,4 +5,3 @@
 //! turned on for the workspace's real binary (see Cargo.toml).
 
 pub mod check;
-pub mod disk;

@@ -1,5 +1,0 @@
-package main
-
-import _ "github.com/hashicorp/consul/api"
-
-func main() {}
