@@ -267,6 +267,11 @@ impl Layers {
         Ok(())
     }
 
+    /// Whether a file, a variable or a flag set it.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.set.contains_key(key)
+    }
+
     /// A setting's value: what was set, else the default of the table, else none.
     pub(crate) fn get(&self, key: &str) -> Option<Sourced> {
         self.set.get(key).cloned().or_else(|| {

@@ -68,6 +68,23 @@ const fn later(key: &'static str, kind: Kind, default: &'static str, doc: &'stat
     setting(key, kind, default, doc, Stage::Later)
 }
 
+const fn later_as(
+    key: &'static str,
+    alias: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        alias: Some(alias),
+        kind,
+        default,
+        doc,
+        stage: Stage::Later,
+    }
+}
+
 const fn refused(
     key: &'static str,
     kind: Kind,
@@ -132,9 +149,9 @@ pub const SETTINGS: &[Setting] = &[
     built_as("ports.http", "http-port", PORT, "8500", "Port of the HTTP API."),
     refused("ports.https", PORT, "-1", "Port of the HTTP API over TLS."),
     built_as("ports.server", "server-port", PORT, "8300", "Port between servers: Raft and forwarded writes. Cannot be -1."),
-    later("ports.dns", PORT, "8600", "Port of DNS, UDP and TCP; comes with DNS."),
-    later("ports.serf_lan", PORT, "8301", "Port of gossip inside the datacenter, UDP and TCP; comes with gossip."),
-    later("ports.serf_wan", PORT, "8302", "Port of gossip between datacenters, UDP and TCP; comes with gossip."),
+    later_as("ports.dns", "dns-port", PORT, "8600", "Port of DNS, UDP and TCP; comes with DNS."),
+    later_as("ports.serf_lan", "serf-lan-port", PORT, "8301", "Port of gossip inside the datacenter, UDP and TCP; comes with gossip."),
+    later_as("ports.serf_wan", "serf-wan-port", PORT, "8302", "Port of gossip between datacenters, UDP and TCP; comes with gossip."),
     // === Forming a cluster ===
     built("bootstrap", FLAG, "false",
         "Form a cluster of this one server. The same as bootstrap_expect 1; not together with another bootstrap_expect."),

@@ -5,3 +5,4 @@
 //! turned on for the workspace's real binary (see Cargo.toml).
 
 pub mod check;
+pub mod disk;

@@ -1,0 +1,47 @@
+//! From arguments to exit code: parses, calls the command, says what went wrong, once.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::args::{Cli, TopCommand};
+use crate::{bench, dashes, serve};
+
+/// A command did not do what it was asked to.
+const FAILURE: u8 = 1;
+
+/// Runs the program. Exit code 0: it worked; 1: it did not; 2: the command line is wrong (clap's).
+pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    let cli = Cli::parse_from(dashes::normalise(&Cli::command(), arguments));
+    let outcome = match cli.command {
+        TopCommand::Server(args) => serve::server(*args),
+        TopCommand::Dev(args) => serve::dev(*args),
+        TopCommand::Bench(args) => bench::run(*args),
+        TopCommand::Version => version(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+/// A line with the whole chain of causes. A reader that went away (`| head`) needs none.
+fn report(error: &anyhow::Error) -> ExitCode {
+    let went_away = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if !error.chain().any(went_away) {
+        // Where standard error is closed there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "Error! {error:#}");
+    }
+    ExitCode::from(FAILURE)
+}
+
+fn version() -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "Rollcall v{}", env!("CARGO_PKG_VERSION"))?;
+    Ok(())
+}

@@ -1,0 +1,5 @@
+package main
+
+import _ "github.com/hashicorp/consul/api"
+
+func main() {}

@@ -1,0 +1,192 @@
+//! Programs over other people's clients: started with the address of a server, they say line by line what they see.
+//!
+//! A line is a word and its rest; it is read as it is written, and stamped with the time at which it came, so that
+//! one clock measures everything. The programs stand in tests/clients.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::wait_for;
+
+/// A line that a program wrote.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// When it was read here.
+    pub at: Instant,
+    /// The line.
+    pub line: String,
+}
+
+/// One of the clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// py-consul.
+    Python,
+    /// The npm package `consul`.
+    Node,
+    /// Consul's own Go client.
+    Go,
+}
+
+impl Client {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Node => "node",
+            Self::Go => "go",
+        }
+    }
+
+    /// Installs it if need be.
+    fn installed(self) -> PathBuf {
+        let install = clients().join("install");
+        let output = Command::new(&install)
+            .arg(self.name())
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", install.display()));
+        assert!(
+            output.status.success(),
+            "{} {} failed",
+            install.display(),
+            self.name()
+        );
+        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+    }
+
+    fn command(self) -> Command {
+        let directory = self.installed();
+        match self {
+            Self::Python => {
+                let mut command = Command::new("python3");
+                command
+                    .env("PYTHONPATH", directory)
+                    .env("PYTHONDONTWRITEBYTECODE", "1");
+                command.arg("-u").arg(clients().join("python/client.py"));
+                command
+            }
+            Self::Node => {
+                let mut command = Command::new("node");
+                command.env("NODE_PATH", directory.join("node_modules"));
+                command.arg(clients().join("node/client.js"));
+                command
+            }
+            Self::Go => Command::new(directory.join("client")),
+        }
+    }
+
+    /// Starts it with these arguments.
+    pub fn start(self, arguments: &[&str]) -> Running {
+        let mut child = self
+            .command()
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} {arguments:?}: {error}", self.name()));
+        let stdout = child.stdout.take().expect("stdout must be piped");
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let said = Said {
+                    at: Instant::now(),
+                    line,
+                };
+                writer
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(said);
+            }
+        });
+        Running {
+            name: format!("{} {}", self.name(), arguments.join(" ")),
+            child,
+            said,
+        }
+    }
+}
+
+fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+/// A program that runs. Dropping it kills it.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    child: Child,
+    said: Arc<Mutex<Vec<Said>>>,
+}
+
+impl Running {
+    /// Everything it has said so far.
+    pub fn said(&self) -> Vec<Said> {
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Waits for a line that begins with `word`, counted from the `after`th line on; returns the line and its number.
+    pub fn wait_for_line(&self, word: &str, after: usize, bound: Duration) -> (usize, Said) {
+        wait_for(&format!("{} to say '{word}'", self.name), bound, || {
+            let said = self.said();
+            let found = said
+                .iter()
+                .enumerate()
+                .skip(after)
+                .find(|(_, s)| s.line.starts_with(word));
+            match found {
+                Some((index, said)) => Ok((index, said.clone())),
+                None => Err(format!("{:?}", said.last().map(|said| &said.line))),
+            }
+        })
+    }
+
+    /// The last line so far that begins with `word`.
+    pub fn last_line(&self, word: &str) -> Option<Said> {
+        self.said()
+            .into_iter()
+            .rev()
+            .find(|said| said.line.starts_with(word))
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        // One that has ended is as dead.
+        let _ = self.child.kill();
+        self.child.wait().expect("a child must be waitable");
+    }
+
+    /// Waits until it ends, which it must do with exit code 0.
+    pub fn wait_for_success(mut self, bound: Duration) -> Vec<Said> {
+        let name = self.name.clone();
+        let status = wait_for(&format!("{name} to end"), bound, || {
+            let status = self.child.try_wait().expect("a child must be waitable");
+            status.ok_or_else(|| format!("{:?}", self.said().last().map(|said| said.line.clone())))
+        });
+        let said = self.said();
+        assert!(
+            status.success(),
+            "{name} ended with {status} after {said:#?}"
+        );
+        said
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- {} had said:", self.name);
+            for said in self.said() {
+                eprintln!("{}", said.line);
+            }
+        }
+    }
+}
