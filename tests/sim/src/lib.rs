@@ -5,4 +5,7 @@
 //! turned on for the workspace's real binary (see Cargo.toml).
 
 pub mod check;
+pub mod client;
 pub mod disk;
+pub mod history;
+pub mod workload;

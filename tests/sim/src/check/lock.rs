@@ -133,10 +133,13 @@ fn acquire(
     session: SessionNumber,
     version: Version,
 ) -> Vec<(Acquired, LockState)> {
-    if state.ended & (1 << session) != 0 {
-        return vec![(Acquired::InvalidSession, state.clone())];
-    }
     let refused = (Acquired::No, state.clone());
+    if state.ended & (1 << session) != 0 {
+        // The lock-delay is looked at before the session, as in Consul.
+        let mut possible = vec![(Acquired::InvalidSession, state.clone())];
+        possible.extend(state.delayed.then_some(refused));
+        return possible;
+    }
     let (holder, lock_index) = match state.key {
         Some((_, holder, lock_index)) => (holder, lock_index),
         None => (None, 0),
