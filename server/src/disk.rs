@@ -3,10 +3,15 @@
 //! The simulation's disk loses or tears what was not synced when its host crashes; hence every write to the data
 //! directory goes through [`Disk`], and says when it is durable.
 
+pub(crate) mod overlay;
+mod real;
+
 use std::fmt;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
+
+pub use real::RealDisk;
 
 /// A file being written.
 pub trait WriteFile: Write + Send {

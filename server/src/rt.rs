@@ -72,6 +72,14 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     }
 }
 
+/// Rests a blocking thread, so that others get the core. Nothing in simulation, where blocking work runs in place.
+pub fn rest(duration: Duration) {
+    #[cfg(not(feature = "sim"))]
+    std::thread::sleep(duration);
+    #[cfg(feature = "sim")]
+    let _ = duration;
+}
+
 /// A random number from the operating system, or from the seed in simulation.
 pub fn random_u64() -> u64 {
     use rand::Rng as _;

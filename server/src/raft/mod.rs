@@ -5,7 +5,12 @@
 //! and `service` are the two ends of a connection between servers.
 
 mod apply;
+pub mod archive;
 mod fatal;
+mod log_open;
+mod log_store;
+mod log_tail;
+mod log_writer;
 mod published;
 mod record;
 mod snapshot;
@@ -20,6 +25,8 @@ use crate::rpc;
 use crate::sabotage::Sabotage;
 
 pub use fatal::Fatal;
+pub use log_open::StoreError;
+pub use log_store::Store;
 pub use published::Published;
 pub use record::RecordError;
 pub use snapshot::{SnapshotError, SnapshotFile};

@@ -85,9 +85,7 @@ fn the_bytes_of_format_1_never_change() {
     let vote = seal(|out| put_vote(&Vote::new_committed(5, ServerId(Uuid::from_u128(2))), out));
     assert_eq!(
         hex(&vote[..26]),
-        "010500000000000000000000000000000000000000000000000201"
-            .get(..52)
-            .unwrap()
+        "0105000000000000000000000000000000000000000000000201"
     );
 }
 

@@ -33,6 +33,14 @@ impl ServerId {
     }
 }
 
+/// What openraft's storage suite asks for.
+#[cfg(test)]
+impl From<u64> for ServerId {
+    fn from(number: u64) -> Self {
+        Self(Uuid::from_u128(number.into()))
+    }
+}
+
 impl fmt::Display for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.hyphenated().fmt(f)
