@@ -7,13 +7,18 @@
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod consensus;
 pub mod disk;
 pub mod door;
 pub mod identity;
+pub mod leader;
+pub mod node_rows;
 pub mod raft;
 pub mod rounds;
 pub mod rpc;
 pub mod rt;
 pub mod sabotage;
+pub mod session_keeper;
 pub mod session_timers;
 pub mod watch;
+
