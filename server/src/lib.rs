@@ -21,4 +21,3 @@ pub mod sabotage;
 pub mod session_keeper;
 pub mod session_timers;
 pub mod watch;
-
