@@ -4,12 +4,15 @@
 //! Raft; `raft` is the only module that knows openraft; `rt` and `disk` are the only ones that know clock, sockets
 //! and files, so that the simulation (feature `sim`) can put its own in their place.
 
+pub mod archive;
+pub mod audit;
 pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod consensus;
 pub mod disk;
 pub mod door;
+pub mod http;
 pub mod identity;
 pub mod leader;
 pub mod node_rows;

@@ -43,7 +43,7 @@ pub enum Plus {
 /// Undoes percent-encoding. `None`: a damaged escape, or not UTF-8.
 pub fn decode(text: &str, plus: Plus) -> Option<Cow<'_, str>> {
     let special = |byte: &u8| *byte == b'%' || (*byte == b'+' && plus == Plus::IsSpace);
-    if !text.as_bytes().iter().any(|byte| special(byte)) {
+    if !text.as_bytes().iter().any(special) {
         return Some(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());
