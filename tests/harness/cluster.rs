@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::http::Request;
-use crate::server::{Scratch, Server, Settings, free_port, loopback_address};
+use crate::server::{Scratch, Server, Settings, binary, free_port, loopback_address};
 use crate::wait_for;
 
 /// A cluster finds (again) a leader that all servers know within this.
@@ -65,6 +65,7 @@ impl Cluster {
                 retry_join: (0..3).map(join).collect(),
                 more: Map::new(),
                 wrapper: Vec::new(),
+                binary: binary(),
             };
             Server::new(settings, scratch.path())
         });
@@ -130,20 +131,30 @@ impl Cluster {
         (self.leader() + 1) % 3
     }
 
-    /// Makes another server the leader, and waits until all know it.
-    pub fn move_leadership(&mut self) -> usize {
-        let before = self.leader();
-        let request = Request::new("POST", "/v1/operator/raft/transfer-leader");
-        let answer = self.servers[before].send(&request);
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        wait_for("another leader", LEADER_BOUND, || {
+    /// Hands leadership to this server, and waits until all know it.
+    pub fn make_leader(&mut self, index: usize) {
+        let address = self.servers[index].server_address();
+        wait_for(&format!("server {index} to lead"), LEADER_BOUND, || {
             let leader = self.leader();
-            if leader == before {
-                Err(format!("still server {before}"))
-            } else {
-                Ok(leader)
+            if leader == index {
+                return Ok(());
             }
-        })
+            let asked = &self.servers[leader];
+            let servers = asked.get("/v1/operator/raft/configuration").json();
+            let id = servers["Servers"]
+                .as_array()
+                .and_then(|servers| servers.iter().find(|server| server["Address"] == address))
+                .and_then(|server| server["ID"].as_str().map(str::to_owned))
+                .ok_or_else(|| format!("{address} is not in {servers}"))?;
+            let path = format!("/v1/operator/raft/transfer-leader?id={id}");
+            let answer = asked.try_send(&Request::new("POST", &path));
+            let answer = answer.map_err(|error| error.to_string())?;
+            Err(format!(
+                "server {leader} leads, and answered {} {}",
+                answer.status,
+                answer.text()
+            ))
+        });
     }
 
     /// Waits until all three have applied a write made now. Their own state is asked (`?stale`), not the leader's.

@@ -248,6 +248,23 @@ impl Connection {
         Ok(bytes)
     }
 
+    /// Whether nothing has come that was not read yet. An error when the other side closed the connection.
+    pub fn is_silent(&mut self) -> io::Result<bool> {
+        if !self.reader.buffer().is_empty() {
+            return Ok(false);
+        }
+        let stream = self.reader.get_ref();
+        stream.set_nonblocking(true)?;
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false)?;
+        match peeked {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish_writing(&self) -> io::Result<()> {
         self.reader.get_ref().shutdown(std::net::Shutdown::Write)

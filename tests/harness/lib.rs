@@ -13,13 +13,15 @@
 
 #![expect(
     clippy::print_stderr,
-    reason = "a test that fails says on stderr what it saw"
+    clippy::print_stdout,
+    reason = "a test says what it saw"
 )]
 
 pub mod client;
 pub mod cluster;
 pub mod http;
 pub mod level;
+pub mod lock;
 pub mod recording;
 pub mod server;
 pub mod strace;

@@ -41,6 +41,8 @@ pub struct Settings {
     pub more: Map<String, Value>,
     /// A command that runs the server: a tracer, another user.
     pub wrapper: Vec<String>,
+    /// The program.
+    pub binary: PathBuf,
 }
 
 impl Settings {
@@ -58,6 +60,7 @@ impl Settings {
             retry_join: Vec::new(),
             more: Map::new(),
             wrapper: Vec::new(),
+            binary: binary(),
         }
     }
 
@@ -88,10 +91,12 @@ impl Settings {
             "data_dir": path_text(&self.data_dir),
             "bind_addr": self.address.to_string(),
             "client_addr": self.address.to_string(),
-            "bootstrap_expect": self.bootstrap_expect,
-            "retry_join": self.retry_join,
             "ports": { "http": self.http_port, "server": self.server_port },
         });
+        if self.bootstrap_expect > 1 {
+            document["bootstrap_expect"] = json!(self.bootstrap_expect);
+            document["retry_join"] = json!(self.retry_join);
+        }
         if let Value::Object(map) = &mut document {
             map.extend(self.more.clone());
         }
@@ -169,7 +174,7 @@ impl Server {
         self.log.set_extension(format!("{}.log", self.starts));
         let log = File::create(&self.log).expect("the test's directory must be writable");
         let mut words = self.settings.wrapper.clone();
-        words.push(path_text(&binary()));
+        words.push(path_text(&self.settings.binary));
         words.extend(self.settings.arguments(&self.config));
         let child = Command::new(&words[0])
             .args(&words[1..])

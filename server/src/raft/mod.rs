@@ -15,7 +15,6 @@ mod published;
 mod record;
 mod snapshot;
 mod state_machine;
-mod status;
 mod types;
 
 use std::path::PathBuf;
