@@ -28,6 +28,27 @@ pub mod net {
     pub use tokio::net::{TcpListener, TcpStream};
     #[cfg(feature = "sim")]
     pub use turmoil::net::{TcpListener, TcpStream};
+
+    use std::net::{IpAddr, SocketAddr};
+
+    /// Addresses of a host; none when the name is unknown (now: names come and go with pods).
+    pub async fn resolve(host: &str, port: u16) -> Vec<SocketAddr> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return vec![SocketAddr::new(address, port)];
+        }
+        #[cfg(not(feature = "sim"))]
+        match tokio::net::lookup_host((host, port)).await {
+            Ok(addresses) => addresses.collect(),
+            Err(error) => {
+                tracing::debug!(%host, %error, "name does not resolve");
+                Vec::new()
+            }
+        }
+        #[cfg(feature = "sim")]
+        {
+            vec![SocketAddr::new(turmoil::lookup(host), port)]
+        }
+    }
 }
 
 /// Handle of a spawned task; dropping it detaches the task.

@@ -166,7 +166,7 @@ pub const SETTINGS: &[Setting] = &[
     // === Raft ===
     built("performance.raft_multiplier", integer(1, 10, ""), "1",
         "Multiplies Raft's heartbeat and election times. Consul's default is 5, and 1 what it advises for production."),
-    built("raft_snapshot_threshold", integer(16, 100_000_000, "log entries"), "16384",
+    built("raft_snapshot_threshold", integer(16, 100_000_000, "log entries"), "1000000",
         "A snapshot is made when this many entries came after the last one."),
     built("raft_snapshot_interval", duration(secs(1), secs(86_400)), "30s",
         "How often it is checked whether a snapshot is due."),

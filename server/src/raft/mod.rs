@@ -15,6 +15,7 @@ mod published;
 mod record;
 mod snapshot;
 mod state_machine;
+mod status;
 mod types;
 
 use std::path::PathBuf;

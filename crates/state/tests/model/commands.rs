@@ -1,0 +1,338 @@
+//! Random commands over few names, so that they meet. Conditions are drawn as "the right one", "none", "a wrong one" and
+//! made numbers against the model when their turn comes.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use rollcall_state::Command;
+use rollcall_state::command::*;
+
+use crate::naive::Naive;
+
+/// Nested names, with characters of one to three bytes whose first bytes agree.
+pub(crate) const KEYS: &[&str] = &[
+    "a", "a/", "a/b", "a/b/c", "a/b/d", "a/bc", "ab", "a/é", "a/è", "b", "b/x", "c/x/1", "c/x/2",
+    "c/y",
+];
+pub(crate) const PREFIXES: &[&str] = &[
+    "", "a", "a/", "a/b", "a/b/", "a/bc", "a/é", "b", "b/x", "c", "c/", "c/x", "c/x/1", "d", "z/z",
+];
+pub(crate) const NODES: &[&str] = &["n1", "n2", "N2", "ghost"];
+pub(crate) const SESSIONS: &[&str] = &["s1", "s2", "s3", "s4"];
+pub(crate) const CHECKS: &[&str] = &["c1", "c2", "C2"];
+pub(crate) const SERVICES: &[&str] = &["v1", "v2"];
+
+/// What happens next.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Command(Draft),
+    /// Reap up to so many indexes before now.
+    Reap(u64),
+    /// Keep what lives.
+    Save,
+    /// Restore what was kept, in chunks of so many bytes.
+    Restore(usize),
+    /// Go on with a state that was written to a snapshot and read again.
+    Reload(usize),
+}
+
+/// A command whose condition is not a number yet.
+#[derive(Debug, Clone)]
+pub(crate) enum Draft {
+    Ready(Command),
+    Txn(Vec<(TxnOp, Pick)>),
+    Cas(KvSet, Pick),
+    DeleteCas(String, Pick),
+}
+
+/// Which index a condition names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pick {
+    Right,
+    Zero,
+    Wrong,
+}
+
+impl Pick {
+    fn number(self, right: Option<u64>) -> u64 {
+        match self {
+            Pick::Right => right.unwrap_or(0),
+            Pick::Zero => 0,
+            Pick::Wrong => 999_999,
+        }
+    }
+}
+
+impl Draft {
+    pub(crate) fn ready(self, model: &Naive) -> Command {
+        let modify = |key: &str| model.keys.get(key).map(|row| row.modify);
+        match self {
+            Draft::Ready(command) => command,
+            Draft::Cas(mut set, pick) => {
+                set.mode = KvMode::Cas(pick.number(modify(&set.key)));
+                Command::KvSet(set)
+            }
+            Draft::DeleteCas(key, pick) => {
+                let cas = Some(pick.number(modify(&key)));
+                Command::KvDelete(KvDelete { key, cas })
+            }
+            Draft::Txn(ops) => {
+                let ops = ops.into_iter().map(|(mut op, pick)| {
+                    let index = pick.number(match &op {
+                        TxnOp::Kv(op) => modify(&op.key),
+                        TxnOp::Node(op) => model.nodes.get(&op.node.node).map(|row| row.2),
+                        TxnOp::Service(op) => {
+                            let key = (op.node.clone(), op.service.id.clone());
+                            model.services.get(&key).map(|row| row.2)
+                        }
+                        TxnOp::Check(op) => {
+                            let key = (op.check.node.clone(), op.check.check_id.clone());
+                            model.checks.get(&key).map(|row| row.2)
+                        }
+                        TxnOp::Session(_) => None,
+                    });
+                    match &mut op {
+                        TxnOp::Kv(op) => op.index = index,
+                        TxnOp::Node(op) => op.index = index,
+                        TxnOp::Service(op) => op.index = index,
+                        TxnOp::Check(op) => op.index = index,
+                        TxnOp::Session(_) => {}
+                    }
+                    op
+                });
+                Command::Txn(Txn { ops: ops.collect() })
+            }
+        }
+    }
+}
+
+fn one_of(names: &'static [&'static str]) -> impl Strategy<Value = String> + Clone {
+    prop::sample::select(names).prop_map(str::to_owned)
+}
+
+fn pick() -> impl Strategy<Value = Pick> {
+    prop_oneof![3 => Just(Pick::Right), 1 => Just(Pick::Zero), 1 => Just(Pick::Wrong)]
+}
+
+fn session() -> impl Strategy<Value = String> {
+    prop_oneof![9 => one_of(SESSIONS), 1 => Just("unknown".to_owned()), 1 => Just(String::new())]
+}
+
+fn value() -> impl Strategy<Value = Bytes> {
+    prop::sample::select(vec![&b""[..], b"1", b"2"]).prop_map(Bytes::from_static)
+}
+
+fn kv_set() -> impl Strategy<Value = KvSet> {
+    let mode = prop_oneof![
+        4 => Just(KvMode::Set),
+        3 => session().prop_map(KvMode::Acquire),
+        2 => session().prop_map(KvMode::Release),
+    ];
+    (one_of(KEYS), value(), 0..2_u64, mode).prop_map(|(key, value, flags, mode)| KvSet {
+        key,
+        value,
+        flags,
+        mode,
+    })
+}
+
+fn node() -> impl Strategy<Value = NodeSpec> {
+    (one_of(&NODES[..3]), one_of(&["10.0.0.1", "10.0.0.2"])).prop_map(|(node, address)| NodeSpec {
+        node: node.to_lowercase(),
+        address,
+        ..NodeSpec::default()
+    })
+}
+
+fn service() -> impl Strategy<Value = ServiceSpec> {
+    (one_of(SERVICES), one_of(&["web", "db"]), 0..2_u16).prop_map(|(id, service, port)| {
+        ServiceSpec {
+            id,
+            service,
+            port,
+            ..ServiceSpec::default()
+        }
+    })
+}
+
+fn check(node: String) -> impl Strategy<Value = CheckSpec> {
+    let status = prop::sample::select(vec![Status::Passing, Status::Passing, Status::Critical]);
+    let service = prop_oneof![2 => Just(String::new()), 1 => one_of(SERVICES)];
+    (one_of(CHECKS), status, service).prop_map(move |(check_id, status, service_id)| CheckSpec {
+        node: node.clone(),
+        check_id,
+        status,
+        service_id,
+        ..CheckSpec::default()
+    })
+}
+
+fn register() -> impl Strategy<Value = Command> {
+    node().prop_flat_map(|node| {
+        let checks = prop::collection::vec(check(node.node.clone()), 0..3);
+        (Just(node), prop::option::of(service()), checks).prop_map(|(node, service, checks)| {
+            Command::Register(Register {
+                node,
+                service,
+                checks,
+                owner: "api".into(),
+                ..Register::default()
+            })
+        })
+    })
+}
+
+fn deregister() -> impl Strategy<Value = Command> {
+    let what = prop_oneof![
+        1 => Just((String::new(), String::new())),
+        2 => one_of(SERVICES).prop_map(|id| (id, String::new())),
+        2 => one_of(CHECKS).prop_map(|id| (String::new(), id)),
+    ];
+    (one_of(NODES), what).prop_map(|(node, (service_id, check_id))| {
+        Command::Deregister(Deregister {
+            node,
+            service_id,
+            check_id,
+        })
+    })
+}
+
+fn session_create() -> impl Strategy<Value = Command> {
+    let checks = prop::collection::vec(one_of(CHECKS), 0..2);
+    let delay = prop::sample::select(vec![0, 1, 1_500_000, 20_000_000]);
+    (
+        one_of(SESSIONS),
+        one_of(NODES),
+        checks,
+        delay,
+        any::<bool>(),
+    )
+        .prop_map(|(id, node, node_checks, lock_delay_ns, delete)| {
+            Command::SessionCreate(SessionCreate {
+                id,
+                node,
+                node_checks,
+                lock_delay_ns,
+                behavior: if delete {
+                    Behavior::Delete
+                } else {
+                    Behavior::Release
+                },
+                name: String::new(),
+                ttl: String::new(),
+                ttl_ms: 0,
+                service_checks: None,
+            })
+        })
+}
+
+fn txn_op() -> impl Strategy<Value = TxnOp> {
+    let verbs = vec![
+        KvVerb::Set,
+        KvVerb::Set,
+        KvVerb::Set,
+        KvVerb::Cas,
+        KvVerb::Lock,
+        KvVerb::Unlock,
+        KvVerb::Get,
+        KvVerb::GetOrEmpty,
+        KvVerb::GetTree,
+        KvVerb::CheckIndex,
+        KvVerb::CheckSession,
+        KvVerb::CheckNotExists,
+        KvVerb::Delete,
+        KvVerb::DeleteCas,
+        KvVerb::DeleteTree,
+    ];
+    let kv = (
+        prop::sample::select(verbs),
+        one_of(KEYS),
+        value(),
+        0..2_u64,
+        session(),
+    )
+        .prop_map(|(verb, key, value, flags, session)| {
+            TxnOp::Kv(TxnKvOp {
+                verb,
+                key,
+                value,
+                flags,
+                index: 0,
+                session,
+            })
+        });
+    let catalog = || {
+        prop::sample::select(vec![
+            CatalogVerb::Get,
+            CatalogVerb::Set,
+            CatalogVerb::Set,
+            CatalogVerb::Cas,
+            CatalogVerb::Delete,
+            CatalogVerb::DeleteCas,
+        ])
+    };
+    prop_oneof![
+        8 => kv,
+        1 => (catalog(), node())
+            .prop_map(|(verb, node)| TxnOp::Node(TxnNodeOp { verb, node, index: 0 })),
+        1 => (catalog(), one_of(&["n1", "n2"]), service()).prop_map(|(verb, node, service)| {
+            TxnOp::Service(TxnServiceOp { verb, node, service, index: 0 })
+        }),
+        1 => (catalog(), check("n1".into()))
+            .prop_map(|(verb, check)| TxnOp::Check(TxnCheckOp { verb, check, index: 0 })),
+        1 => one_of(SESSIONS).prop_map(|id| TxnOp::Session(TxnSessionOp { id })),
+    ]
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let ready = |strategy: BoxedStrategy<Command>| strategy.prop_map(Draft::Ready);
+    let delete = one_of(KEYS).prop_map(|key| Command::KvDelete(KvDelete { key, cas: None }));
+    let tree = one_of(PREFIXES).prop_map(|prefix| Command::KvDeleteTree(KvDeleteTree { prefix }));
+    let end = one_of(SESSIONS).prop_map(|id| Command::SessionDestroy(SessionDestroy { id }));
+    let expire = (
+        prop::collection::vec(one_of(SESSIONS), 1..3),
+        1..3_u64,
+        1..3_u128,
+    )
+        .prop_map(|(ids, term, leader)| {
+            Command::SessionExpire(SessionExpire { ids, term, leader })
+        });
+    prop_oneof![
+        12 => ready(kv_set().prop_map(Command::KvSet).boxed()),
+        2 => (kv_set(), pick()).prop_map(|(set, pick)| Draft::Cas(set, pick)),
+        4 => ready(delete.boxed()),
+        1 => (one_of(KEYS), pick()).prop_map(|(key, pick)| Draft::DeleteCas(key, pick)),
+        1 => ready(tree.boxed()),
+        4 => ready(session_create().boxed()),
+        1 => ready(end.boxed()),
+        1 => ready(expire.boxed()),
+        3 => ready(register().boxed()),
+        1 => ready(deregister().boxed()),
+        4 => prop::collection::vec((txn_op(), pick()), 1..5).prop_map(Draft::Txn),
+    ]
+}
+
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        40 => draft().prop_map(Step::Command),
+        4 => (0..12_u64).prop_map(Step::Reap),
+        1 => Just(Step::Save),
+        1 => (1..400_usize).prop_map(Step::Restore),
+        1 => (1..400_usize).prop_map(Step::Reload),
+    ];
+    let nodes = ["n1", "n2"].map(|node| {
+        let node = NodeSpec {
+            node: node.into(),
+            ..NodeSpec::default()
+        };
+        Step::Command(Draft::Ready(Command::Register(Register {
+            node,
+            owner: "api".into(),
+            ..Register::default()
+        })))
+    });
+    prop::collection::vec(step, 1..60).prop_map(move |steps| {
+        let mut all = nodes.to_vec();
+        all.extend(steps);
+        all
+    })
+}
