@@ -3,7 +3,12 @@
 use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::kv::KvArgs;
+use crate::lock::LockArgs;
+use crate::operator::OperatorArgs;
 use crate::serve::{DevArgs, ServerArgs};
+use crate::session::SessionArgs;
+use crate::snapshot::SnapshotArgs;
 
 /// A service registry for Kubernetes that speaks Consul's HTTP API.
 #[derive(Debug, Parser)]
@@ -24,8 +29,91 @@ pub(crate) enum TopCommand {
     Server(Box<ServerArgs>),
     /// Run one server for trying out; without --data-dir nothing is kept
     Dev(Box<DevArgs>),
+    /// Read and write keys
+    Kv(Box<KvArgs>),
+    /// Run a command while holding a lock
+    Lock(Box<LockArgs>),
+    /// Create, look at and end sessions
+    Session(Box<SessionArgs>),
+    /// Save and restore the whole state
+    Snapshot(Box<SnapshotArgs>),
+    /// Look after the servers
+    Operator(Box<OperatorArgs>),
     /// Measure servers
     Bench(Box<BenchArgs>),
     /// Show the version
     Version,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::dashes;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        let words = line.split_whitespace().map(Into::into).collect();
+        Cli::try_parse_from(dashes::normalise(&Cli::command(), words))
+    }
+
+    #[test]
+    fn the_command_line_is_free_of_doubles() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn consuls_spellings_are_understood() {
+        for line in [
+            "rollcall kv get -recurse -stale=true -http-addr=unix:///run/a.sock p/",
+            "rollcall kv get -keys -separator=. p",
+            "rollcall kv get --detailed -base64 k -token t",
+            "rollcall kv put -cas -modify-index=5 -flags 42 k v",
+            "rollcall kv put -acquire -session=s k -",
+            "rollcall kv put k -5",
+            "rollcall kv put k @file",
+            "rollcall kv delete -recurse p",
+            "rollcall kv list -o json",
+            "rollcall kv export",
+            "rollcall kv import -",
+            "rollcall lock -try 5s -child-exit-code k echo -n hi",
+            "rollcall lock --shell=false k -- echo -n hi",
+            "rollcall session create -ttl=15s -behavior delete -lock-delay 1ms",
+            "rollcall snapshot save backup.snap",
+            "rollcall operator raft list-peers -stale",
+            "rollcall operator raft remove-peer -id=a",
+            "rollcall operator raft transfer-leader",
+            "rollcall server -config-file f.yaml -config-dir d -bootstrap-expect=3 -retry-join a -retry-join b -node n -client 0.0.0.0",
+            "rollcall dev -http-port 0 --dns-port -1 -serf-lan-port 1 -node-name n -data-dir d",
+            "rollcall server -bootstrap -log-json=false -performance-raft-multiplier 1",
+        ] {
+            parsed(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_a_usage_error() {
+        for line in [
+            "rollcall",
+            "rollcall kv",
+            "rollcall kv put",
+            "rollcall kv put -cas k v",
+            "rollcall kv put -modify-index=1 k v",
+            "rollcall kv put -acquire k v",
+            "rollcall kv put -acquire -release -session s k v",
+            "rollcall kv get -keys -recurse p",
+            "rollcall kv delete -cas -modify-index=0 k",
+            "rollcall kv delete -cas -modify-index=1 -recurse k",
+            "rollcall kv get -unknown k",
+            "rollcall lock k",
+            "rollcall lock -timeout 5 k true",
+            "rollcall session create -ttl=-1s",
+            "rollcall operator raft remove-peer",
+            "rollcall operator raft remove-peer -id a -address b",
+            "rollcall server --acl-default-policy deny",
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert!(error.exit_code() == 2, "{line}: {error}");
+        }
+    }
 }

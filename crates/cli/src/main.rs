@@ -2,11 +2,19 @@
 
 mod args;
 mod bench;
+mod connect;
 mod dashes;
+mod kv;
+mod lock;
 mod log;
+mod operator;
+mod output;
 mod run;
 mod serve;
+mod session;
 mod settings;
+mod snapshot;
+mod time;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Cli, TopCommand};
-use crate::{bench, dashes, serve};
+use crate::{bench, dashes, kv, lock, operator, serve, session, snapshot};
 
 /// A command did not do what it was asked to.
 const FAILURE: u8 = 1;
@@ -18,6 +18,11 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     let outcome = match cli.command {
         TopCommand::Server(args) => serve::server(*args),
         TopCommand::Dev(args) => serve::dev(*args),
+        TopCommand::Kv(args) => kv::run(*args),
+        TopCommand::Lock(args) => return lock::run(*args).unwrap_or_else(|error| report(&error)),
+        TopCommand::Session(args) => session::run(*args),
+        TopCommand::Snapshot(args) => snapshot::run(*args),
+        TopCommand::Operator(args) => operator::run(*args),
         TopCommand::Bench(args) => bench::run(*args),
         TopCommand::Version => version(),
     };
