@@ -59,6 +59,9 @@ fn single(scratch: &Scratch) -> Server {
     settings
         .more
         .insert("raft_trailing_logs".to_owned(), json!(4));
+    settings
+        .more
+        .insert("raft_snapshot_interval".to_owned(), json!("1s"));
     Server::new(settings, scratch.path())
 }
 

@@ -1,5 +1,6 @@
 //! The rules of this repository, as tests: what a reviewer would otherwise have to look for.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -208,4 +209,100 @@ fn every_dependency_is_given_once_for_the_workspace() {
         "versions stand in [workspace.dependencies]",
         offenders.collect(),
     );
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("there must be a README.md")
+}
+
+/// What stands between backquotes in the first column of README's tables.
+fn first_columns(text: &str) -> BTreeSet<String> {
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|line| line.split('|').nth(1));
+    cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_endpoints_in_the_readme_are_those_that_are_routed() {
+    let routes =
+        fs::read_to_string(root().join("server/src/http/route.rs")).expect("it must be there");
+    let routes = routes.split("#[cfg(test)]").next().unwrap_or_default();
+    let routed: BTreeSet<String> = routes
+        .split('"')
+        .filter(|text| {
+            text.starts_with("/v1/") || text.starts_with("/livez") || text.starts_with("/readyz")
+        })
+        // The prefix that answers for tokens, which do not exist yet, is nothing to tell people of.
+        .filter(|path| path.len() > "/v1/".len() && !path.starts_with("/v1/acl/"))
+        .map(|path| path.trim_end_matches('/').to_owned())
+        .collect();
+    let told: BTreeSet<String> = first_columns(&readme())
+        .into_iter()
+        .filter(|path| path.starts_with('/'))
+        // What is in capitals stands for a name.
+        .map(|path| {
+            path.trim_end_matches(|c: char| c.is_ascii_uppercase())
+                .trim_end_matches('/')
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(told, routed);
+}
+
+#[test]
+fn the_settings_in_the_readme_exist() {
+    let table =
+        fs::read_to_string(root().join("server/src/config/table.rs")).expect("it must be there");
+    let settings: Vec<String> = first_columns(&readme())
+        .into_iter()
+        .filter(|key| !key.starts_with('/'))
+        .collect();
+    assert!(settings.len() > 8, "only {settings:?}");
+    let missing = settings
+        .into_iter()
+        .filter(|key| !table.contains(&format!("\"{key}\"")));
+    must_be_empty("README names settings that do not exist", missing.collect());
+}
+
+#[test]
+fn the_commands_in_the_readme_exist() {
+    let readme = readme();
+    let commands: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter_map(|line| line.find("rollcall ").map(|at| (at, line)))
+        .filter(|(at, line)| *at == 0 || line[..*at].ends_with(' '))
+        .map(|(at, line)| line[at..].split(['#', '&']).next().unwrap_or_default())
+        .filter(|line| !line.contains('='))
+        .collect();
+    assert!(commands.len() > 8, "only {commands:?}");
+    for command in commands {
+        // Help shows that the subcommand is there, and its flags; what follows `--` is somebody else's command.
+        let words: Vec<&str> = command
+            .split_whitespace()
+            .skip(1)
+            .take_while(|word| *word != "--")
+            .collect();
+        let plain = words.iter().take_while(|word| !word.starts_with("--"));
+        let output = Command::new(harness::server::binary())
+            .args(plain)
+            .arg("--help")
+            .output();
+        let output = output.expect("the binary must be executable");
+        let help = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        for flag in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(
+                help.contains(*flag),
+                "{command}: its help does not know {flag}"
+            );
+        }
+    }
 }
