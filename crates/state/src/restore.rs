@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::command::{RestoreAbort, RestoreBegin, RestoreChunk, RestoreSwap};
 use crate::reply::Refusal;
-use crate::snapshot::Loader;
+use crate::snapshot::{Include, Loader};
 use crate::{Changes, Reply, State};
 
 /// A restore under way.
@@ -58,6 +58,12 @@ impl State {
                 chunk.sequence
             ))
         })?;
+        if own.loader.include() == Some(Include::Everything) {
+            // Its tombstones and lock-delays are in another cluster's indexes and time.
+            return Err(refusal(
+                "this is a snapshot of a server, not a backup; nothing was changed".into(),
+            ));
+        }
         self.staged = Some(staged);
         Ok(())
     }

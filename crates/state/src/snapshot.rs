@@ -477,6 +477,11 @@ impl Loader {
         })
     }
 
+    /// What the snapshot carries, once its header came.
+    pub fn include(&self) -> Option<Include> {
+        self.header.as_ref().map(|header| header.include)
+    }
+
     /// The largest index of any row so far.
     pub(crate) fn max_index(&self) -> Index {
         self.max_index
