@@ -1,52 +1,40 @@
 //! From a log entry to the state: decode, apply, answer.
 
 use bytes::Bytes;
-use rollcall_state::{Changes, Reply, State};
+use rollcall_state::{Changes, Context, Proposal, Reply, State};
 
 use super::types::{Applied, LogId};
 
-/// Applies one proposal.
+/// Applies one proposal. `clock` replaces the leader's stamp by this server's own, as one promise broken on purpose.
 ///
 /// # Errors
 /// In words, when this version does not know the command. The server stops: skipping it would part it from the others.
 pub(super) fn proposal(
-    _state: &mut State,
+    state: &mut State,
     at: &LogId,
-    _data: &Bytes,
-    _changes: &mut Changes,
+    data: &Bytes,
+    changes: &mut Changes,
+    clock: Option<u64>,
 ) -> Result<Applied, String> {
+    let proposal = Proposal::decode(data).map_err(|error| error.to_string())?;
+    let context = Context {
+        log_index: at.index,
+        term: at.leader_id.term,
+        leader: at.leader_id.node_id.0.as_u128(),
+        at: clock.map_or(proposal.at, rollcall_state::Stamp),
+    };
+    let reply = state.apply_into(context, &proposal.command, changes);
     Ok(Applied {
-        index: at.index,
-        reply: Reply::None,
+        index: state.index(),
+        reply,
     })
 }
 
 /// Passes an entry that holds no command.
-pub(super) fn nothing(_state: &mut State, at: &LogId) -> Applied {
+pub(super) fn nothing(state: &mut State, at: &LogId) -> Applied {
+    state.advance(at.index);
     Applied {
-        index: at.index,
+        index: state.index(),
         reply: Reply::None,
-    }
-}
-
-/// Stand-in until the state's own chunks are there.
-pub(super) fn chunks(_state: &State, _target_bytes: usize) -> impl Iterator<Item = Bytes> {
-    std::iter::empty()
-}
-
-/// Stand-in until the state's own loader is there.
-pub(super) struct Loader;
-
-impl Loader {
-    pub(super) fn new() -> Self {
-        Self
-    }
-
-    pub(super) fn push(&mut self, _chunk: &[u8]) -> Result<&mut Self, String> {
-        Ok(self)
-    }
-
-    pub(super) fn finish(self) -> Result<State, String> {
-        Ok(State::default())
     }
 }

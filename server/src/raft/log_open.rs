@@ -18,7 +18,7 @@ use crate::disk::overlay::{Boxed, Overlay};
 use crate::disk::{Disk, SharedDisk};
 
 /// Name of the file in the data directory.
-pub(super) const FILE_NAME: &str = "raft.redb";
+pub const FILE_NAME: &str = "raft.redb";
 /// redb's cache, whose default of 1 GiB is more than a server may use; the newest entries are cached above it.
 const CACHE_BYTES: usize = 16 << 20;
 /// The only layout of tables so far.

@@ -106,6 +106,11 @@ impl Store {
         tail.vote.is_some() || tail.last.is_some()
     }
 
+    /// The last entry that is in a snapshot only.
+    pub(super) fn purged(&self) -> Option<LogId> {
+        self.inner.tail.lock().purged
+    }
+
     /// A named value, as last put.
     ///
     /// # Errors

@@ -25,7 +25,13 @@ impl StoreBuilder<TypeConfig, Store, StateMachine, TempDir> for OverRedb {
         let disk: SharedDisk = Arc::new(RealDisk);
         let (snapshots, started) = Snapshots::open(disk, directory.path()).unwrap();
         let wake = Box::new(|_: &rollcall_state::Changes| {});
-        let machine = StateMachine::new(started, snapshots, wake, store.fatal().clone());
+        let machine = StateMachine::new(
+            started,
+            snapshots,
+            wake,
+            store.fatal().clone(),
+            Sabotage::default(),
+        );
         Ok((directory, store, machine))
     }
 }

@@ -11,10 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rollcall_state::State;
+use rollcall_state::{Include, Loader, State};
 use serde::{Deserialize, Serialize};
 
-use super::apply::{Loader, chunks};
 use super::archive::{ArchiveError, ArchiveReader, ArchiveWriter};
 use super::record::{LogIdRecord, StoredMembershipRecord};
 use super::types::{LogId, SnapshotMeta};
@@ -198,7 +197,7 @@ impl Snapshots {
         let header = serde_json::to_vec(&header)?;
         let mut writer = ArchiveWriter::new(self.disk.create(path)?, &header)?;
         let mut unsynced = 0;
-        for chunk in chunks(state, CHUNK_BYTES) {
+        for chunk in state.chunks(CHUNK_BYTES, Include::Everything) {
             writer.chunk(&chunk)?;
             unsynced += chunk.len();
             if unsynced >= SYNC_BYTES {
@@ -225,13 +224,17 @@ impl Snapshots {
 
     /// Puts a received snapshot in place of the others and gives its state.
     pub(super) fn install(
-        &self,
+        self: &Arc<Self>,
         meta: &SnapshotMeta,
         file: SnapshotFile,
     ) -> Result<State, SnapshotError> {
+        let in_place = file.path.parent() == Some(&self.directory);
         let Some(received) = &file.received else {
-            // At the start openraft may install what is in place already.
-            return Ok(self.read(&file.path)?.1);
+            if in_place {
+                // At the start openraft may install what is in place already.
+                return Ok(self.read(&file.path)?.1);
+            }
+            return self.install(meta, self.copy_of(&file)?);
         };
         let state = received.state.lock().take();
         let state = match state {
@@ -240,6 +243,22 @@ impl Snapshots {
         };
         self.put_in_place(&file.path, meta)?;
         Ok(state)
+    }
+
+    /// Takes another directory's snapshot as if it had been received.
+    fn copy_of(self: &Arc<Self>, file: &SnapshotFile) -> Result<SnapshotFile, SnapshotError> {
+        let mut incoming = self.receive()?;
+        let source = self.open_file(file);
+        let mut source = source.map_err(|source| io_error(&file.path, source))?;
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            let read = source.read(&mut buffer);
+            let read = read.map_err(|source| io_error(&file.path, source))?;
+            if read == 0 {
+                return Ok(incoming.finish()?.1);
+            }
+            incoming.write(&buffer[..read])?;
+        }
     }
 
     fn put_in_place(

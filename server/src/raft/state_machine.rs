@@ -19,6 +19,8 @@ use super::fatal::Fatal;
 use super::published::Published;
 use super::record::entry_bytes;
 use super::snapshot::{SnapshotFile, Snapshots};
+use crate::sabotage::Sabotage;
+
 use super::types::{Applied, Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries applied between two publications. More would let answers and watchers wait for the whole of a long replay.
@@ -49,6 +51,7 @@ pub struct StateMachine {
     snapshots: Arc<Snapshots>,
     growth: Arc<Growth>,
     fatal: Fatal,
+    sabotage: Sabotage,
 }
 
 /// What is applied together.
@@ -64,6 +67,7 @@ impl StateMachine {
         snapshots: Arc<Snapshots>,
         wake: Wake,
         fatal: Fatal,
+        sabotage: Sabotage,
     ) -> Self {
         let (meta, state) = started.unwrap_or_default();
         let applied = meta.last_log_id.map_or(0, |id| id.index);
@@ -80,6 +84,7 @@ impl StateMachine {
                 grown: Notify::new(),
             }),
             fatal,
+            sabotage,
         }
     }
 
@@ -134,7 +139,8 @@ impl StateMachine {
                 apply::nothing(&mut self.state, &at)
             }
             EntryPayload::Normal(data) => {
-                let applied = apply::proposal(&mut self.state, &at, &data.0, changes);
+                let clock = self.sabotage.applies_by_clock().then(own_clock);
+                let applied = apply::proposal(&mut self.state, &at, &data.0, changes, clock);
                 applied.map_err(|error| {
                     let why = format!("log entry {at} cannot be applied: {error}");
                     self.fatal.report(why.clone());
@@ -145,6 +151,13 @@ impl StateMachine {
         self.last_applied = Some(at);
         Ok(applied)
     }
+}
+
+/// This server's own time of day in milliseconds, which apply must never read.
+fn own_clock() -> u64 {
+    let now = crate::rt::time_of_day();
+    let since = now.duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -170,8 +183,6 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        self.growth.bytes.store(0, Ordering::Relaxed);
-        self.growth.entries.store(0, Ordering::Relaxed);
         Builder {
             state: self.state.clone(),
             meta: self.meta(),

@@ -105,13 +105,3 @@ impl RaftHandle {
         })
     }
 }
-impl RaftHandle {
-    /// TEMPORARY
-    pub fn last_contact(&self) -> Duration {
-        Duration::ZERO
-    }
-    /// TEMPORARY
-    pub async fn initialise(&self, _ids: BTreeSet<ServerId>) -> Result<(), String> {
-        Ok(())
-    }
-}

@@ -118,13 +118,13 @@ fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
 
 /// Reads frames.
 pub struct FrameReader {
-    source: Box<dyn AsyncRead + Send + Unpin>,
+    source: Box<dyn AsyncRead + Send + Sync + Unpin>,
     buffer: BytesMut,
 }
 
 impl FrameReader {
     /// Reads from a byte stream.
-    pub fn new(source: impl AsyncRead + Send + Unpin + 'static) -> Self {
+    pub fn new(source: impl AsyncRead + Send + Sync + Unpin + 'static) -> Self {
         Self {
             source: Box::new(source),
             buffer: BytesMut::with_capacity(READ_BUFFER_BYTES),
@@ -158,13 +158,13 @@ impl FrameReader {
 
 /// Writes frames.
 pub struct FrameWriter {
-    sink: Box<dyn AsyncWrite + Send + Unpin>,
+    sink: Box<dyn AsyncWrite + Send + Sync + Unpin>,
     buffer: BytesMut,
 }
 
 impl FrameWriter {
     /// Writes to a byte stream.
-    pub fn new(sink: impl AsyncWrite + Send + Unpin + 'static) -> Self {
+    pub fn new(sink: impl AsyncWrite + Send + Sync + Unpin + 'static) -> Self {
         Self {
             sink: Box::new(sink),
             buffer: BytesMut::new(),
