@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
+use hyper::Version;
 use hyper::body::{Body as _, Incoming};
+use hyper::header::EXPECT;
+use hyper::http::request::Parts;
 
 use super::error::Error;
 use crate::rt;
@@ -16,9 +19,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Words for a body over its limit: given the size that was announced, or that had been read when it was too much.
 pub(super) type TooLarge<'a> = &'a (dyn Fn(u64) -> String + Sync);
 
-/// Reads a whole body of at most `limit` bytes. Nothing is read of one that announces more.
+/// Bytes of a body nobody wanted that are read and thrown away, so that the client gets to see its answer: one that still
+/// writes when the connection is closed gets an error of its own instead. More than this and it has to live with that.
+const DISCARDED_BYTES_MAX: u64 = 8 << 20;
+
+/// Reads a whole body of at most `limit` bytes.
 pub(super) async fn read(
-    mut body: Incoming,
+    body: &mut Incoming,
     limit: usize,
     too_large: TooLarge<'_>,
 ) -> Result<Bytes, Error> {
@@ -33,14 +40,32 @@ pub(super) async fn read(
     // as the value lives.
     let capacity = announced.and_then(|size| usize::try_from(size).ok());
     let mut whole = Vec::with_capacity(capacity.unwrap_or(0));
-    while let Some(piece) = next(&mut body, whole.len() as u64).await? {
-        if whole.len() + piece.len() > limit {
-            let size = whole.len() + piece.len();
+    while let Some(piece) = next(body, whole.len() as u64).await? {
+        let size = whole.len() + piece.len();
+        if size > limit {
             return Err(Error::TooLarge(too_large(size as u64)));
         }
         whole.extend_from_slice(&piece);
     }
     Ok(whole.into())
+}
+
+/// Reads what is left of a body after its request was answered, and throws it away. Go's servers do so too: without it the
+/// connection would have to be closed, sometimes under a client that still writes.
+pub(super) async fn discard(mut body: Incoming, head: &Parts) {
+    let left = body.size_hint().lower();
+    // A client that waits to be told to go on is better told no by the answer. HTTP/2 can end a stream by itself.
+    let waits = head.headers.contains_key(EXPECT);
+    if left > DISCARDED_BYTES_MAX || waits || head.version == Version::HTTP_2 {
+        return;
+    }
+    let mut discarded = 0;
+    while let Ok(Some(piece)) = next(&mut body, discarded).await {
+        discarded += piece.len() as u64;
+        if discarded > DISCARDED_BYTES_MAX {
+            return;
+        }
+    }
 }
 
 /// The next bytes of a body of which `got` were read already.

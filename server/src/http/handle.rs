@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -17,7 +17,7 @@ use super::answer::{self, Body};
 use super::error::Error;
 use super::link::LinkState;
 use super::route::{self, Endpoint, Found, Route};
-use super::{Edge, kv, operator, session, snapshot, txn};
+use super::{Edge, body, kv, operator, session, snapshot, txn};
 use crate::audit::Entry;
 
 /// Who asks.
@@ -67,8 +67,11 @@ pub(super) async fn handle(
     request: Request<Incoming>,
 ) -> Response<Body> {
     link.request_began();
-    let (head, body) = request.into_parts();
-    let answered = answer(&edge, &link, &client, &head, body).await;
+    let (head, mut body) = request.into_parts();
+    let answered = answer(&edge, &link, &client, &head, &mut body).await;
+    if !body.is_end_stream() {
+        body::discard(body, &head).await;
+    }
     link.request_ended(head.version == Version::HTTP_2);
     answered.unwrap_or_else(|error| {
         tracing::debug!(method = %head.method, path = head.uri.path(), %client, %error, "request failed");
@@ -81,7 +84,7 @@ async fn answer(
     link: &LinkState,
     client: &Client,
     head: &Parts,
-    body: Incoming,
+    body: &mut Incoming,
 ) -> Result<Response<Body>, Error> {
     let raw = head.uri.path();
     let path = route::decode_path(raw)
@@ -114,7 +117,7 @@ async fn answer(
 async fn dispatch(
     call: &Call<'_>,
     endpoint: Endpoint,
-    body: Incoming,
+    body: &mut Incoming,
 ) -> Result<Response<Body>, Error> {
     call.check_place()?;
     match endpoint {

@@ -31,7 +31,7 @@ const PIECES_AHEAD: usize = 2;
 const ENTRY_BYTES: usize = 160;
 
 /// `/v1/kv/KEY`.
-pub(super) async fn kv(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Error> {
+pub(super) async fn kv(call: &Call<'_>, body: &mut Incoming) -> Result<Response<Body>, Error> {
     match call.head.method {
         Method::PUT => put(call, body).await,
         Method::DELETE => delete(call).await,
@@ -154,7 +154,7 @@ fn with_meta(mut response: Response<Body>, meta: Meta) -> Response<Body> {
     response
 }
 
-async fn put(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Error> {
+async fn put(call: &Call<'_>, body: &mut Incoming) -> Result<Response<Body>, Error> {
     let (key, query) = (call.rest, call.query);
     ReadOptions::parse(query)?;
     if key.is_empty() {

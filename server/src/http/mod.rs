@@ -193,3 +193,6 @@ impl Drop for Share<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

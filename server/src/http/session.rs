@@ -27,7 +27,7 @@ const LOCK_DELAY_MAX: GoDuration = GoDuration::from_secs(60);
 const TTL_MAX: GoDuration = GoDuration::from_secs(24 * 60 * 60);
 
 /// `PUT /v1/session/create`.
-pub(super) async fn create(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Error> {
+pub(super) async fn create(call: &Call<'_>, body: &mut Incoming) -> Result<Response<Body>, Error> {
     let too_large =
         |size| format!("Request body({size} bytes) too large, max size: {CREATE_BYTES_MAX} bytes.");
     let body = body::read(body, CREATE_BYTES_MAX, &too_large).await?;

@@ -103,7 +103,7 @@ fn stream(view: View, header: &Header) -> Body {
 }
 
 /// `PUT /v1/snapshot`.
-pub(super) async fn restore(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Error> {
+pub(super) async fn restore(call: &Call<'_>, body: &mut Incoming) -> Result<Response<Body>, Error> {
     let Some(spool) = call.edge.config.spool.clone() else {
         return Err(Error::internal(
             "this server has no place to keep an upload",
@@ -272,7 +272,7 @@ impl Upload {
     async fn receive(
         &self,
         mut file: Box<dyn WriteFile>,
-        mut body: Incoming,
+        body: &mut Incoming,
         limit: u64,
     ) -> Result<u64, Error> {
         let too_large = |size: u64| {
@@ -285,7 +285,7 @@ impl Upload {
         let mut bytes = 0;
         let mut pending = BytesMut::new();
         loop {
-            let piece = body::next(&mut body, bytes).await?;
+            let piece = body::next(body, bytes).await?;
             let last = piece.is_none();
             if let Some(piece) = piece {
                 bytes += piece.len() as u64;

@@ -24,7 +24,7 @@ use crate::door::Consistency;
 const OPERATIONS_MAX: usize = 128;
 
 /// `PUT /v1/txn`.
-pub(super) async fn txn(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Error> {
+pub(super) async fn txn(call: &Call<'_>, body: &mut Incoming) -> Result<Response<Body>, Error> {
     let limits = &call.edge.config.limits;
     // As in Consul: one value of full size must fit.
     let limit = limits.txn_bytes.max(limits.value_bytes);
