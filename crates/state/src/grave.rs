@@ -174,8 +174,11 @@ fn shared_with_live(key: &str, live: &OrdMap<Arc<str>, Arc<KvEntry>>) -> Option<
 
 /// Length in bytes of the longest common prefix that ends between two characters.
 fn common_prefix(a: &str, b: &str) -> usize {
-    let same = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
-    b.floor_char_boundary(same)
+    let mut same = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    while !b.is_char_boundary(same) {
+        same -= 1;
+    }
+    same
 }
 
 fn cut_last_char(s: &str) -> Option<&str> {

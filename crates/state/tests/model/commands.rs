@@ -23,6 +23,7 @@ pub(crate) const SERVICES: &[&str] = &["v1", "v2"];
 
 /// What happens next.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a few dozen live at a time
 pub(crate) enum Step {
     Command(Draft),
     /// Reap up to so many indexes before now.
@@ -37,6 +38,7 @@ pub(crate) enum Step {
 
 /// A command whose condition is not a number yet.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a few dozen live at a time
 pub(crate) enum Draft {
     Ready(Command),
     Txn(Vec<(TxnOp, Pick)>),

@@ -8,11 +8,14 @@ mod commands;
 mod naive;
 mod reads;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use commands::Step;
 use naive::{Naive, Shown};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
+use reads::Read;
 use rollcall_state::command::*;
 use rollcall_state::reply::TxnResult;
 use rollcall_state::{Changes, Command, Context, Include, Loader, Proposal, Reply, Stamp, State};
@@ -25,6 +28,8 @@ const LEADER: u128 = 1;
 struct Run {
     state: State,
     model: Naive,
+    /// What the pool of reads answered last.
+    reads: BTreeMap<String, Read>,
     log_index: u64,
     saved: Option<(Vec<Bytes>, Naive)>,
     /// All commands as a log holds them, for the replay.
@@ -50,21 +55,20 @@ impl Run {
     }
 
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
-        let before = reads::all(&self.state);
         match step {
             Step::Command(draft) => {
                 let command = draft.ready(&self.model);
                 let (reply, changes) = self.apply(command.clone());
                 prop_assert_eq!(reply, self.model_reply(&command), "{:?}", command);
                 let exact = !matches!(command, Command::Txn(_));
-                reads::check_moves(&before, &reads::all(&self.state), &changes, exact, false)?;
+                self.check_moves(&changes, exact, false)?;
             }
             Step::Reap(back) => {
                 let up_to = self.state.index().saturating_sub(back);
                 let (_, changes) = self.apply(Command::TombstoneReap(TombstoneReap { up_to }));
                 self.model.reap(up_to);
                 prop_assert!(changes.is_empty());
-                reads::check_moves(&before, &reads::all(&self.state), &changes, true, true)?;
+                self.check_moves(&changes, true, true)?;
             }
             Step::Save => {
                 let chunks = self.state.chunks(100, Include::LiveOnly).collect();
@@ -84,6 +88,16 @@ impl Run {
         reads::check_answers(&self.state, &self.model)
     }
 
+    fn check_moves(
+        &mut self,
+        changes: &Changes,
+        single: bool,
+        reap: bool,
+    ) -> Result<(), TestCaseError> {
+        let before = std::mem::replace(&mut self.reads, reads::all(&self.state));
+        reads::check_moves(&before, &self.reads, changes, single, reap)
+    }
+
     fn restore(&mut self, target: usize) -> Result<(), TestCaseError> {
         let Some((chunks, saved)) = self.saved.clone() else {
             return Ok(());
@@ -91,7 +105,6 @@ impl Run {
         // Cut anew: chunks need not end where rows end.
         let whole: Vec<u8> = chunks.concat();
         let id = "r".to_owned();
-        let before = reads::all(&self.state);
         let mut sum = crc32fast::Hasher::new();
         self.apply(Command::RestoreBegin(RestoreBegin { id: id.clone() }));
         let mut count = 0;
@@ -108,7 +121,11 @@ impl Run {
             prop_assert!(changes.is_empty());
             count += 1;
         }
-        prop_assert_eq!(&before, &reads::all(&self.state), "staging must not show");
+        prop_assert_eq!(
+            &self.reads,
+            &reads::all(&self.state),
+            "staging must not show"
+        );
         let index_before = self.state.index();
         let swap = RestoreSwap {
             id,
@@ -120,6 +137,7 @@ impl Run {
         prop_assert!(changes.everything);
         prop_assert!(self.state.index() > index_before.max(saved.index));
         self.model.restore(&saved, self.state.index());
+        self.reads = reads::all(&self.state);
         Ok(())
     }
 
@@ -212,6 +230,7 @@ proptest! {
         let mut run = Run::default();
         // As in a cluster the first command names it: index 1 is what absent things answer from the beginning.
         run.apply(Command::ClusterInit(ClusterInit { id: "c".into() }));
+        run.reads = reads::all(&run.state);
         for step in steps {
             run.step(step)?;
         }
