@@ -20,7 +20,10 @@ pub mod raft;
 pub mod rounds;
 pub mod rpc;
 pub mod rt;
+pub mod run;
 pub mod sabotage;
 pub mod session_keeper;
 pub mod session_timers;
 pub mod watch;
+
+pub use run::{RunError, Running, StartOptions, run, start};

@@ -100,8 +100,7 @@ async fn run_server(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    drop((config, shutdown));
-    anyhow::bail!("rollcall_server::run is not wired yet")
+    Ok(rollcall_server::run(config, shutdown).await?)
 }
 
 /// Resolves at the first SIGTERM or SIGINT. At the second the process exits at once.

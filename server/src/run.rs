@@ -1,0 +1,333 @@
+//! Puts a server together, and takes it apart again.
+//!
+//! ```text
+//! task            owns                       ends
+//! raft (openraft) log, vote, state machine   with the server; after a storage error for good
+//! rpc::serve      the server port            with the server
+//! http::serve     HTTP listeners             with the server; open answers get a moment
+//! forming         bootstrap and addresses    never; its error ends the server
+//! leader          duties while leading       never
+//! catch_up        own rows in the catalog    never
+//! ```
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::forming::{Forming, FormingError};
+use crate::cluster::{ClusterHandler, Members};
+use crate::audit::Audit;
+use crate::config::{Config, HttpListen};
+use crate::consensus::{Consensus, Parts};
+use crate::disk::SharedDisk;
+use crate::identity::{DataDir, IdentityError};
+use crate::http::{Edge, HttpConfig, Spool};
+use crate::raft::{self, RaftHandle, ServerId, SnapshotLimits};
+use crate::rpc::{self, AddressBook};
+use crate::sabotage::Sabotage;
+use crate::session_keeper::SessionKeeper;
+use crate::watch::Watchers;
+use crate::{http, leader, rt};
+
+/// How long SIGTERM waits for another server to take the leadership.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data directory cannot be used. Nothing in it was changed.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The log or a snapshot cannot be used. Nothing was changed.
+    #[error(transparent)]
+    Raft(#[from] raft::StartError),
+    /// A port is taken, or not ours to take.
+    #[error("cannot listen on {address} ({setting})")]
+    Listen {
+        /// The setting.
+        setting: &'static str,
+        /// The address.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The audit log cannot be written.
+    #[error("cannot write the audit log {path}")]
+    Audit {
+        /// Its file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The other servers do not fit this one.
+    #[error(transparent)]
+    Forming(#[from] FormingError),
+    /// A storage error ended the server for good.
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// A server that runs. Dropping it does not stop it; [`Running::stop`] does.
+pub struct Running {
+    consensus: Arc<Consensus>,
+    http: Vec<SocketAddr>,
+    port: rpc::Server,
+    shutdown: CancellationToken,
+    failed: tokio::sync::watch::Receiver<Option<Arc<RunError>>>,
+}
+
+impl Running {
+    /// Where HTTP is answered over TCP.
+    pub fn http_addresses(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// The server port.
+    pub fn server_address(&self) -> SocketAddr {
+        self.port.local_addr()
+    }
+
+    /// The server behind its door.
+    pub fn consensus(&self) -> &Arc<Consensus> {
+        &self.consensus
+    }
+
+    /// Resolves when the server cannot go on.
+    pub async fn failure(&mut self) -> Arc<RunError> {
+        let failed = self.failed.wait_for(Option::is_some).await;
+        failed.ok().and_then(|error| error.clone()).expect("the sender must live as long as its tasks")
+    }
+
+    /// Hands leadership over, if this server has it, and stops.
+    pub async fn stop(self) {
+        if self.consensus.leads() && self.consensus.raft.voter_ids().len() > 1 {
+            match rt::timeout(HAND_OVER_TIMEOUT, self.consensus.transfer_here(None)).await {
+                Some(Ok(())) => tracing::info!("leadership handed over"),
+                Some(Err(error)) => tracing::warn!(%error, "stopping without a hand-over"),
+                None => tracing::warn!("stopping: nobody took the leadership over"),
+            }
+        }
+        self.shutdown.cancel();
+        self.consensus.raft.shutdown().await;
+    }
+}
+
+/// Runs a server until `shutdown` resolves or it cannot go on.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+    let disk: SharedDisk = Arc::new(crate::disk::RealDisk);
+    let mut running = start(config, disk, StartOptions::default()).await?;
+    let failure = tokio::select! {
+        () = shutdown => None,
+        error = running.failure() => Some(error),
+    };
+    match failure {
+        None => {
+            tracing::info!("stopping");
+            running.stop().await;
+            Ok(())
+        }
+        Some(error) => {
+            running.shutdown.cancel();
+            Err(Arc::try_unwrap(error).unwrap_or_else(|shared| RunError::Storage(shared.to_string())))
+        }
+    }
+}
+
+/// What tests and the simulation switch.
+#[derive(Debug, Clone, Default)]
+pub struct StartOptions {
+    /// Promises broken on purpose.
+    pub sabotage: Sabotage,
+    /// When a snapshot is due; `None`: as configured.
+    pub snapshot_limits: Option<SnapshotLimits>,
+}
+
+fn snapshot_limits(config: &Config) -> SnapshotLimits {
+    SnapshotLimits {
+        log_entries: config.snapshots.threshold,
+        keep_entries: config.snapshots.trailing_logs,
+        ..SnapshotLimits::default()
+    }
+}
+
+/// Starts a server on a disk.
+pub async fn start(config: Config, disk: SharedDisk, options: StartOptions) -> Result<Running, RunError> {
+    let data_dir = Arc::new(DataDir::open(disk, &config.data_dir, config.node_id, raft::LOG_FILE)?);
+    let identity = data_dir.identity();
+    let id = ServerId(identity.id);
+    let bound = listen("ports.server", config.server_listen()).await?;
+    let server = bound.local_addr().map_err(|source| listen_error("ports.server", &config.server_listen(), source))?;
+    let advertise = SocketAddr::new(config.advertise_addr, server.port());
+    tracing::info!(%id, node = %config.node_name, data_dir = %config.data_dir.display(), %advertise, "starting");
+
+    let book = Arc::new(AddressBook::new());
+    let rpc_identity = Arc::new(rpc::Identity::new(id, identity.cluster));
+    let client = rpc::Client::new(Arc::clone(&rpc_identity), Arc::clone(&book));
+    let members = Arc::new(Members::new(
+        Arc::clone(&data_dir),
+        Arc::clone(&book),
+        Arc::clone(&rpc_identity),
+        config.node_name.clone(),
+        config.datacenter.clone(),
+        advertise,
+        u32::try_from(config.bootstrap_expect).unwrap_or(u32::MAX),
+    ));
+    let watchers = Arc::new(Watchers::default());
+    let sessions = Arc::new(SessionKeeper::default());
+    let wake = {
+        let (watchers, sessions) = (Arc::clone(&watchers), Arc::clone(&sessions));
+        Box::new(move |changes: &rollcall_state::Changes| {
+            watchers.wake(changes);
+            sessions.note(changes);
+        })
+    };
+    let raft = RaftHandle::start(raft::Options {
+        id,
+        data_dir: config.data_dir.clone(),
+        disk: Arc::clone(data_dir.disk()),
+        client: Arc::clone(&client),
+        wake,
+        raft_multiplier: config.raft_multiplier,
+        snapshot_limits: options.snapshot_limits.unwrap_or_else(|| snapshot_limits(&config)),
+        sabotage: options.sabotage,
+    })
+    .await?;
+    let parts = Parts {
+        rpc: Arc::clone(&client),
+        watchers,
+        sessions,
+        pending_writes_max: config.limits.max_pending_writes,
+        sabotage: options.sabotage,
+    };
+    let consensus = Consensus::new(raft, Arc::clone(&members), parts);
+    members.attach(&consensus);
+
+    let shutdown = CancellationToken::new();
+    let handler = Arc::new(ClusterHandler::new(Arc::clone(&members), Arc::clone(&client)));
+    let handlers = consensus.raft.handlers(handler);
+    let port = rpc::serve(bound, rpc_identity, handlers, &shutdown)
+        .map_err(|source| listen_error("ports.server", &config.server_listen(), source))?;
+    let http = serve_http(&config, &consensus, &shutdown).await?;
+    let failed = spawn_tasks(&config, &consensus, &shutdown);
+    Ok(Running { consensus, http, port, shutdown, failed })
+}
+
+/// Binds what `config.http` names and serves it. The addresses of the TCP listeners, as they were bound.
+async fn serve_http(
+    config: &Config,
+    consensus: &Arc<Consensus>,
+    shutdown: &CancellationToken,
+) -> Result<Vec<SocketAddr>, RunError> {
+    let audit = config.audit_path.as_deref().map(|path| {
+        Audit::open(path).map_err(|source| RunError::Audit { path: path.to_owned(), source })
+    });
+    let limits = &config.limits;
+    let edge = Edge::new(
+        HttpConfig {
+            datacenter: config.datacenter.clone(),
+            node_name: config.node_name.clone(),
+            default_query_time: config.default_query_time,
+            max_query_time: config.max_query_time,
+            session_ttl_min: config.session_ttl_min,
+            limits: http::Limits {
+                connections_per_client: limits.http_max_conns_per_client,
+                connections: limits.http_max_connections,
+                parked_queries: limits.max_parked_queries,
+                value_bytes: limits.kv_max_value_size,
+                txn_bytes: limits.txn_max_req_len,
+                ..http::Limits::default()
+            },
+            spool: Some(Spool {
+                disk: Arc::clone(consensus.members.data_dir.disk()),
+                directory: config.data_dir.clone(),
+            }),
+            audit: audit.transpose()?,
+        },
+        Arc::clone(consensus) as Arc<dyn crate::door::Door>,
+        shutdown.clone(),
+    );
+    let mut addresses = Vec::new();
+    for listener in &config.http {
+        let listener: http::Listener = match listener {
+            HttpListen::Tcp(address) => {
+                let bound = listen("ports.http", *address).await?;
+                let local = bound.local_addr().map_err(|source| listen_error("ports.http", address, source))?;
+                if !local.ip().is_loopback() {
+                    tracing::warn!(address = %local, "the HTTP API is open to other machines: there are no tokens in this version");
+                }
+                addresses.push(local);
+                bound.into()
+            }
+            HttpListen::Unix { path, mode } => listen_unix(path, *mode).map_err(|source| RunError::Listen {
+                setting: "addresses.http",
+                address: path.display().to_string(),
+                source,
+            })?,
+        };
+        rt::spawn(http::serve(listener, Arc::clone(&edge)));
+    }
+    tracing::info!(?addresses, "serving HTTP");
+    Ok(addresses)
+}
+
+/// Starts what runs for the life of the server, until `shutdown`. The receiver tells why it cannot go on.
+fn spawn_tasks(
+    config: &Config,
+    consensus: &Arc<Consensus>,
+    shutdown: &CancellationToken,
+) -> tokio::sync::watch::Receiver<Option<Arc<RunError>>> {
+    let (failed, receiver) = tokio::sync::watch::channel(None);
+    let forming = Forming::new(Arc::clone(consensus), config.retry_join.clone());
+    let fatal = consensus.raft.fatal.clone();
+    let consensus = Arc::clone(consensus);
+    let shutdown = shutdown.clone();
+    rt::spawn(async move {
+        let error = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            reason = fatal.wait() => RunError::Storage(reason),
+            error = forming.run() => RunError::Forming(error),
+            () = leader::run(Arc::clone(&consensus)) => return,
+            () = leader::catch_up(consensus) => return,
+        };
+        tracing::error!(%error, "this server cannot go on");
+        failed.send_replace(Some(Arc::new(error)));
+    });
+    receiver
+}
+
+/// Binds a unix socket. A socket that a process left behind when it died is taken over; one that answers is not.
+#[cfg(not(feature = "sim"))]
+fn listen_unix(path: &std::path::Path, mode: u32) -> io::Result<http::Listener> {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = tokio::net::UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(http::Listener::Unix(listener))
+}
+
+/// The simulation has no unix sockets.
+#[cfg(feature = "sim")]
+fn listen_unix(_path: &std::path::Path, _mode: u32) -> io::Result<http::Listener> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "no unix sockets in simulation"))
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<rt::net::TcpListener, RunError> {
+    rt::net::TcpListener::bind(address).await.map_err(|source| listen_error(setting, &address, source))
+}
+
+fn listen_error(setting: &'static str, address: &SocketAddr, source: io::Error) -> RunError {
+    RunError::Listen { setting, address: address.to_string(), source }
+}
