@@ -19,14 +19,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::cluster::forming::{Forming, FormingError};
 use crate::cluster::{ClusterHandler, Members};
-use crate::audit::Audit;
 use crate::config::{Config, HttpListen};
 use crate::consensus::{Consensus, Parts};
 use crate::disk::SharedDisk;
-use crate::identity::{DataDir, IdentityError};
 use crate::http::{Edge, HttpConfig, Spool};
+use crate::identity::{DataDir, IdentityError};
 use crate::raft::{self, RaftHandle, ServerId, SnapshotLimits};
 use crate::rpc::{self, AddressBook};
 use crate::sabotage::Sabotage;
@@ -102,7 +102,10 @@ impl Running {
     /// Resolves when the server cannot go on.
     pub async fn failure(&mut self) -> Arc<RunError> {
         let failed = self.failed.wait_for(Option::is_some).await;
-        failed.ok().and_then(|error| error.clone()).expect("the sender must live as long as its tasks")
+        failed
+            .ok()
+            .and_then(|error| error.clone())
+            .expect("the sender must live as long as its tasks")
     }
 
     /// Hands leadership over, if this server has it, and stops.
@@ -120,7 +123,10 @@ impl Running {
 }
 
 /// Runs a server until `shutdown` resolves or it cannot go on.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
     let disk: SharedDisk = Arc::new(crate::disk::RealDisk);
     let mut running = start(config, disk, StartOptions::default()).await?;
     let failure = tokio::select! {
@@ -135,7 +141,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'st
         }
         Some(error) => {
             running.shutdown.cancel();
-            Err(Arc::try_unwrap(error).unwrap_or_else(|shared| RunError::Storage(shared.to_string())))
+            Err(Arc::try_unwrap(error)
+                .unwrap_or_else(|shared| RunError::Storage(shared.to_string())))
         }
     }
 }
@@ -158,12 +165,23 @@ fn snapshot_limits(config: &Config) -> SnapshotLimits {
 }
 
 /// Starts a server on a disk.
-pub async fn start(config: Config, disk: SharedDisk, options: StartOptions) -> Result<Running, RunError> {
-    let data_dir = Arc::new(DataDir::open(disk, &config.data_dir, config.node_id, raft::LOG_FILE)?);
+pub async fn start(
+    config: Config,
+    disk: SharedDisk,
+    options: StartOptions,
+) -> Result<Running, RunError> {
+    let data_dir = Arc::new(DataDir::open(
+        disk,
+        &config.data_dir,
+        config.node_id,
+        raft::LOG_FILE,
+    )?);
     let identity = data_dir.identity();
     let id = ServerId(identity.id);
     let bound = listen("ports.server", config.server_listen()).await?;
-    let server = bound.local_addr().map_err(|source| listen_error("ports.server", &config.server_listen(), source))?;
+    let server = bound
+        .local_addr()
+        .map_err(|source| listen_error("ports.server", &config.server_listen(), source))?;
     let advertise = SocketAddr::new(config.advertise_addr, server.port());
     tracing::info!(%id, node = %config.node_name, data_dir = %config.data_dir.display(), %advertise, "starting");
 
@@ -195,7 +213,9 @@ pub async fn start(config: Config, disk: SharedDisk, options: StartOptions) -> R
         client: Arc::clone(&client),
         wake,
         raft_multiplier: config.raft_multiplier,
-        snapshot_limits: options.snapshot_limits.unwrap_or_else(|| snapshot_limits(&config)),
+        snapshot_limits: options
+            .snapshot_limits
+            .unwrap_or_else(|| snapshot_limits(&config)),
         sabotage: options.sabotage,
     })
     .await?;
@@ -210,13 +230,22 @@ pub async fn start(config: Config, disk: SharedDisk, options: StartOptions) -> R
     members.attach(&consensus);
 
     let shutdown = CancellationToken::new();
-    let handler = Arc::new(ClusterHandler::new(Arc::clone(&members), Arc::clone(&client)));
+    let handler = Arc::new(ClusterHandler::new(
+        Arc::clone(&members),
+        Arc::clone(&client),
+    ));
     let handlers = consensus.raft.handlers(handler);
     let port = rpc::serve(bound, rpc_identity, handlers, &shutdown)
         .map_err(|source| listen_error("ports.server", &config.server_listen(), source))?;
     let http = serve_http(&config, &consensus, &shutdown).await?;
     let failed = spawn_tasks(&config, &consensus, &shutdown);
-    Ok(Running { consensus, http, port, shutdown, failed })
+    Ok(Running {
+        consensus,
+        http,
+        port,
+        shutdown,
+        failed,
+    })
 }
 
 /// Binds what `config.http` names and serves it. The addresses of the TCP listeners, as they were bound.
@@ -226,7 +255,10 @@ async fn serve_http(
     shutdown: &CancellationToken,
 ) -> Result<Vec<SocketAddr>, RunError> {
     let audit = config.audit_path.as_deref().map(|path| {
-        Audit::open(path).map_err(|source| RunError::Audit { path: path.to_owned(), source })
+        Audit::open(path).map_err(|source| RunError::Audit {
+            path: path.to_owned(),
+            source,
+        })
     });
     let limits = &config.limits;
     let edge = Edge::new(
@@ -258,18 +290,22 @@ async fn serve_http(
         let listener: http::Listener = match listener {
             HttpListen::Tcp(address) => {
                 let bound = listen("ports.http", *address).await?;
-                let local = bound.local_addr().map_err(|source| listen_error("ports.http", address, source))?;
+                let local = bound
+                    .local_addr()
+                    .map_err(|source| listen_error("ports.http", address, source))?;
                 if !local.ip().is_loopback() {
                     tracing::warn!(address = %local, "the HTTP API is open to other machines: there are no tokens in this version");
                 }
                 addresses.push(local);
                 bound.into()
             }
-            HttpListen::Unix { path, mode } => listen_unix(path, *mode).map_err(|source| RunError::Listen {
-                setting: "addresses.http",
-                address: path.display().to_string(),
-                source,
-            })?,
+            HttpListen::Unix { path, mode } => {
+                listen_unix(path, *mode).map_err(|source| RunError::Listen {
+                    setting: "addresses.http",
+                    address: path.display().to_string(),
+                    source,
+                })?
+            }
         };
         rt::spawn(http::serve(listener, Arc::clone(&edge)));
     }
@@ -309,7 +345,10 @@ fn listen_unix(path: &std::path::Path, mode: u32) -> io::Result<http::Listener> 
     use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another process answers there",
+            ));
         }
         std::fs::remove_file(path)?;
     }
@@ -321,13 +360,25 @@ fn listen_unix(path: &std::path::Path, mode: u32) -> io::Result<http::Listener> 
 /// The simulation has no unix sockets.
 #[cfg(feature = "sim")]
 fn listen_unix(_path: &std::path::Path, _mode: u32) -> io::Result<http::Listener> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "no unix sockets in simulation"))
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "no unix sockets in simulation",
+    ))
 }
 
-async fn listen(setting: &'static str, address: SocketAddr) -> Result<rt::net::TcpListener, RunError> {
-    rt::net::TcpListener::bind(address).await.map_err(|source| listen_error(setting, &address, source))
+async fn listen(
+    setting: &'static str,
+    address: SocketAddr,
+) -> Result<rt::net::TcpListener, RunError> {
+    rt::net::TcpListener::bind(address)
+        .await
+        .map_err(|source| listen_error(setting, &address, source))
 }
 
 fn listen_error(setting: &'static str, address: &SocketAddr, source: io::Error) -> RunError {
-    RunError::Listen { setting, address: address.to_string(), source }
+    RunError::Listen {
+        setting,
+        address: address.to_string(),
+        source,
+    }
 }
