@@ -1,12 +1,15 @@
 //! `rollcall snapshot`.
 
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::{BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use rollcall_client::{Client, ReadOptions};
+use rollcall_server::archive::Reader;
+use serde::Serialize;
 
 use crate::connect::{ConnectArgs, block_on};
 use crate::output::{self, FormatArgs};
@@ -40,15 +43,23 @@ enum SnapshotCommand {
         /// File that save wrote
         file: PathBuf,
     },
+    /// Tell what a snapshot file holds, without a server
+    Inspect {
+        /// File that save wrote
+        file: PathBuf,
+    },
 }
 
 pub(crate) fn run(args: SnapshotArgs) -> anyhow::Result<()> {
     let SnapshotArgs {
         connect,
-        format: _,
+        format,
         command,
     } = args;
     match command {
+        SnapshotCommand::Inspect { file } => {
+            inspect(&file, format).with_context(|| format!("inspecting {}", file.display()))
+        }
         SnapshotCommand::Save { file } => {
             let client = connect.client()?;
             block_on(save(&client, &connect.read_options(), &file))
@@ -92,7 +103,7 @@ async fn save(client: &Client, read: &ReadOptions, file: &Path) -> anyhow::Resul
     beside
         .persist(file)
         .with_context(|| format!("renaming to {}", file.display()))?;
-    std::fs::File::open(directory)
+    File::open(directory)
         .and_then(|directory| directory.sync_all())
         .context("syncing the directory")?;
     output::line(format_args!(
@@ -103,8 +114,7 @@ async fn save(client: &Client, read: &ReadOptions, file: &Path) -> anyhow::Resul
 
 async fn restore(client: &Client, file: &Path) -> anyhow::Result<()> {
     verify(file).context("Error verifying snapshot file")?;
-    let opened =
-        std::fs::File::open(file).with_context(|| format!("Error opening {}", file.display()))?;
+    let opened = File::open(file).with_context(|| format!("Error opening {}", file.display()))?;
     let length = opened.metadata().context("looking at the file")?.len();
     let bar = output::byte_progress("restoring", Some(length));
     let mut reader = bar.wrap_read(opened);
@@ -116,9 +126,9 @@ async fn restore(client: &Client, file: &Path) -> anyhow::Result<()> {
                 chunk.truncate(count);
                 Bytes::from(chunk)
             });
-            let last = !read.as_ref().is_ok_and(|chunk| !chunk.is_empty());
-            // An empty chunk is the end; nobody takes more when the server has answered early.
-            if (last && read.is_ok()) || send.blocking_send(read).is_err() || last {
+            let (ended, failed) = (read.as_ref().is_ok_and(Bytes::is_empty), read.is_err());
+            // Nobody takes more when the server has answered early.
+            if ended || send.blocking_send(read).is_err() || failed {
                 return;
             }
         }
@@ -132,11 +142,106 @@ async fn restore(client: &Client, file: &Path) -> anyhow::Result<()> {
     output::line("Restored snapshot")
 }
 
-/// Reads the whole file as a server would.
+/// Reads the whole file and checks every byte of it, as a server does before it restores anything.
 fn verify(file: &Path) -> anyhow::Result<()> {
-    let length = std::fs::metadata(file)
-        .with_context(|| format!("Error opening {}", file.display()))?
-        .len();
-    ensure!(length > 0, "{} is empty", file.display());
+    let mut archive = open(file)?;
+    while archive.next_chunk()?.is_some() {}
     Ok(())
+}
+
+fn open(file: &Path) -> anyhow::Result<Reader<BufReader<File>>> {
+    let opened = File::open(file).with_context(|| format!("Error opening {}", file.display()))?;
+    Ok(Reader::open(BufReader::with_capacity(CHUNK_BYTES, opened))?)
+}
+
+/// What `inspect` tells.
+#[derive(Debug, Serialize)]
+struct Inspected {
+    index: u64,
+    cluster: String,
+    datacenter: String,
+    version: String,
+    size_bytes: u64,
+    frames: u64,
+    keys: usize,
+    key_bytes: usize,
+    value_bytes: usize,
+    sessions: usize,
+    nodes: usize,
+    checks: usize,
+}
+
+/// Without a server: reads the file into a state, which proves that it can be restored, and counts.
+fn inspect(file: &Path, format: FormatArgs) -> anyhow::Result<()> {
+    let mut archive = open(file)?;
+    let mut loader = rollcall_state::Loader::new();
+    while let Some(chunk) = archive.next_chunk()? {
+        loader.push(&chunk).context("the snapshot is damaged")?;
+    }
+    let state = loader.finish().context("the snapshot is damaged")?;
+    let header = archive.header().clone();
+    let keys = state.kv_list("").value;
+    let nodes = state.nodes().value;
+    let inspected = Inspected {
+        index: header.index,
+        cluster: header.cluster,
+        datacenter: header.datacenter,
+        version: header.version,
+        size_bytes: std::fs::metadata(file)?.len(),
+        frames: archive.frames(),
+        keys: keys.len(),
+        key_bytes: keys.iter().map(|entry| entry.key().len()).sum(),
+        value_bytes: keys.iter().map(|entry| entry.value().len()).sum(),
+        sessions: state.sessions().value.len(),
+        checks: nodes
+            .iter()
+            .map(|node| state.checks_of_node(&node.spec.node).value.len())
+            .sum(),
+        nodes: nodes.len(),
+    };
+    format.print(&inspected, || print(&inspected))
+}
+
+fn print(inspected: &Inspected) -> anyhow::Result<()> {
+    let Inspected {
+        index,
+        cluster,
+        datacenter,
+        version,
+        size_bytes,
+        frames,
+        ..
+    } = inspected;
+    for (name, value) in [
+        ("Index", index.to_string()),
+        ("Cluster", cluster.clone()),
+        ("Datacenter", datacenter.clone()),
+        ("Version", version.clone()),
+        ("Size", format!("{size_bytes} bytes in {frames} frames")),
+    ] {
+        output::line(format_args!("{name:<12}{value}"))?;
+    }
+    output::line("")?;
+    let Inspected {
+        keys,
+        key_bytes,
+        value_bytes,
+        sessions,
+        nodes,
+        checks,
+        ..
+    } = inspected;
+    let rows = [
+        ("KVS", keys),
+        ("Session", sessions),
+        ("Node", nodes),
+        ("Check", checks),
+    ];
+    output::table(
+        ["Type", "Count"],
+        rows.map(|(name, count)| [name.to_owned(), count.to_string()]),
+    )?;
+    output::line(format_args!(
+        "\nBytes of keys {key_bytes}, of values {value_bytes}"
+    ))
 }
