@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Silence after which a server's `serfHealth` turns critical (until gossip exists, Raft contact is all there is). As slow
 /// as Serf's LAN timing, so that a pause of some seconds ends nobody's sessions.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
+/// A sync of the log that takes longer than this makes the leader hand over: a healthy disk takes milliseconds.
+const DISK_STALLED_AFTER: Duration = Duration::from_secs(3);
 /// A learner this close to the end of the log (entries) is ready to vote.
 const READY_WITHIN: u64 = 256;
 /// Tombstones are kept this long after the deletion.
@@ -115,6 +117,7 @@ async fn watch_servers(consensus: &Consensus) {
             .map(|(id, _)| *id)
             .collect();
         promote(consensus, &dead).await;
+        leave_slow_disk(consensus).await;
         rt::sleep(TICK).await;
     }
 }
@@ -135,6 +138,22 @@ async fn promote(consensus: &Consensus, dead: &BTreeSet<ServerId>) {
     tracing::info!(server = %ready, ?replaced, "a learner is ready and becomes a voter");
     if let Err(error) = consensus.replace_voters([ready].into(), replaced).await {
         tracing::warn!(%error, server = %ready, "not a voter yet; trying again");
+    }
+}
+
+/// A leader whose disk hangs holds up nobody it can help: its followers sync without it, but it cannot vote or count
+/// itself, so another one leads better.
+async fn leave_slow_disk(consensus: &Consensus) {
+    let stalled = consensus.raft.disk_stalled_for();
+    if stalled < DISK_STALLED_AFTER || consensus.raft.voter_ids().len() < 2 {
+        return;
+    }
+    tracing::warn!(
+        seconds = stalled.as_secs(),
+        "the disk does not come back from a sync; handing leadership over"
+    );
+    if let Err(error) = consensus.transfer_here(None).await {
+        tracing::warn!(%error, "leadership stays here for now");
     }
 }
 

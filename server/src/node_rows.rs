@@ -23,6 +23,8 @@ const SERVICE: &str = "consul";
 const API_VERSION: &str = "1.20.1";
 /// Pause before a registration that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before it is looked again whether a row has arrived here.
+const APPLY_PAUSE: Duration = Duration::from_millis(10);
 /// How often a server looks whether its rows still say what they should.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -64,6 +66,13 @@ pub async fn register_own(consensus: &Consensus) -> Own {
             Own::Refused
         }
         Ok(committed) => {
+            // A follower may not have applied yet what the leader has; it must not register again because of that.
+            let applied = async {
+                while consensus.published.state().index() < committed.index {
+                    rt::sleep(APPLY_PAUSE).await;
+                }
+            };
+            let _ = rt::timeout(RETRY_PAUSE, applied).await;
             tracing::info!(node = %name, index = committed.index, "this server's node is registered");
             Own::Registered
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -17,7 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::fatal::Fatal;
 use super::log_open::{self, StoreError};
 use super::log_tail::Tail;
-use super::log_writer::{Done, LOG, META, META_NAMED, Operation, QUEUE_OPERATIONS_MAX, Writer};
+use super::log_writer::{
+    BusySince, Done, LOG, META, META_NAMED, Operation, QUEUE_OPERATIONS_MAX, Writer,
+};
 use super::record::{entry_bytes, take_entry, unseal};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::disk::SharedDisk;
@@ -41,6 +44,7 @@ struct Inner {
     queue: mpsc::Sender<Operation>,
     fatal: Fatal,
     sabotage: Sabotage,
+    busy_since: BusySince,
 }
 
 impl Store {
@@ -63,7 +67,9 @@ impl Store {
         let committed_on_disk = opened.tail.committed;
         let written_end = opened.tail.end_index();
         let tail = Arc::new(Mutex::new(opened.tail));
+        let busy_since = BusySince::default();
         let writer = Writer {
+            busy_since: Arc::clone(&busy_since),
             path: opened.path.clone(),
             database: Arc::clone(&database),
             tail: Arc::clone(&tail),
@@ -86,6 +92,7 @@ impl Store {
                 queue,
                 fatal,
                 sabotage,
+                busy_since,
             }),
         })
     }
@@ -93,6 +100,12 @@ impl Store {
     /// The first storage error, if there was one.
     pub fn fatal(&self) -> &Fatal {
         &self.inner.fatal
+    }
+
+    /// For how long the disk has not come back from the commit under way.
+    pub fn stalled_for(&self) -> Duration {
+        let since = *self.inner.busy_since.lock();
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// The log's file.

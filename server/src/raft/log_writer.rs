@@ -79,7 +79,12 @@ pub(super) struct Writer {
     pub(super) committed_on_disk: Option<LogId>,
     /// One past the last entry that was ever written: a mark of what is committed must not run ahead of it.
     pub(super) written_end: u64,
+    /// Since when the commit under way has not come back.
+    pub(super) busy_since: BusySince,
 }
+
+/// Since when the disk has been at work on one commit; `None` between commits.
+pub(super) type BusySince = Arc<Mutex<Option<crate::rt::Instant>>>;
 
 impl Writer {
     /// Starts it. It ends when its queue is closed.
@@ -156,7 +161,7 @@ impl Writer {
     fn write(&mut self, batch: Vec<Operation>) -> std::ops::ControlFlow<()> {
         let outcome = match self.fatal.reason() {
             Some(why) => Err(why),
-            None => self.commit(&batch).map_err(|error| {
+            None => self.commit_timed(&batch).map_err(|error| {
                 let why = format!("{}: write failed: {error}", self.path.display());
                 self.fatal.report(why.clone());
                 why
@@ -191,6 +196,13 @@ impl Writer {
             }
         }
         flow
+    }
+
+    fn commit_timed(&mut self, batch: &[Operation]) -> Result<(), redb::Error> {
+        *self.busy_since.lock() = Some(crate::rt::Instant::now());
+        let outcome = self.commit(batch);
+        *self.busy_since.lock() = None;
+        outcome
     }
 
     fn commit(&mut self, batch: &[Operation]) -> Result<(), redb::Error> {

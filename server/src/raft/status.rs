@@ -61,6 +61,11 @@ impl RaftHandle {
         self.with_metrics(|metrics| metrics.last_log_index.is_some() || metrics.current_term > 0)
     }
 
+    /// For how long this server's disk has not come back from a commit of the log.
+    pub fn disk_stalled_for(&self) -> Duration {
+        self.store.stalled_for()
+    }
+
     /// Voters and learners.
     pub fn member_ids(&self) -> BTreeSet<ServerId> {
         self.with_metrics(|metrics| {
