@@ -63,7 +63,7 @@ impl RaftHandle {
 
     /// For how long this server's disk has not come back from a commit of the log.
     pub fn disk_stalled_for(&self) -> Duration {
-        self.store.stalled_for()
+        self.store().stalled_for()
     }
 
     /// Voters and learners.
