@@ -170,14 +170,15 @@ async fn reap_tombstones(consensus: &Consensus) {
             noted.pop_front();
         }
         let Some(up_to) = up_to else { continue };
-        if consensus.published.state().tombstones().1 == 0 {
-            continue;
-        }
-        if let Err(error) = consensus
-            .write_as_leader(&Command::TombstoneReap(TombstoneReap { up_to }))
-            .await
-        {
-            tracing::warn!(%error, up_to, "tombstones stay for now");
+        // One command folds away a bounded number of tombstones.
+        while consensus.published.state().has_tombstones_up_to(up_to) {
+            if let Err(error) = consensus
+                .write_as_leader(&Command::TombstoneReap(TombstoneReap { up_to }))
+                .await
+            {
+                tracing::warn!(%error, up_to, "tombstones stay for now");
+                break;
+            }
         }
     }
 }

@@ -438,7 +438,7 @@ pub struct Deregister {
 /// Folds tombstones away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TombstoneReap {
-    /// Tombstones with this index and below.
+    /// Tombstones with this index and below, the oldest first, a bounded number of them.
     pub up_to: Index,
 }
 

@@ -20,6 +20,9 @@ use crate::row::KvEntry;
 /// a few bytes too many; an unbounded look would make reaping quadratic.
 const REDUNDANCY_LOOK_MAX: usize = 16;
 
+/// One reap folds away at most so many tombstones (some tens of milliseconds), so that no command holds up those after it.
+pub(crate) const REAP_MAX: usize = 10_000;
+
 /// Tombstones, marks and the watermark.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Graves {
@@ -80,6 +83,13 @@ impl Graves {
             .max(max_below(&self.marks, prefix))
     }
 
+    /// Whether a reap up to this index would find any.
+    pub(crate) fn any_up_to(&self, index: Index) -> bool {
+        self.by_index
+            .get_min()
+            .is_some_and(|(oldest, _)| *oldest <= index)
+    }
+
     /// Index of the last deletion that still has a tombstone, or 0.
     pub(crate) fn last_tombstone(&self) -> Index {
         self.by_index.get_max().map_or(0, |(index, _)| *index)
@@ -92,12 +102,13 @@ impl Graves {
         max_below(&self.tombstones, prefix)
     }
 
-    /// Folds tombstones with index `up_to` and below into marks.
+    /// Folds tombstones with index `up_to` and below into marks, the oldest first, at most [`REAP_MAX`].
     pub(crate) fn reap(&mut self, up_to: Index, live: &OrdMap<Arc<str>, Arc<KvEntry>>) {
-        while let Some((index, key)) = self.by_index.get_min().cloned() {
-            if index > up_to {
-                break;
-            }
+        for _ in 0..REAP_MAX {
+            let oldest = self.by_index.get_min().filter(|(index, _)| *index <= up_to);
+            let Some((index, key)) = oldest.cloned() else {
+                return;
+            };
             self.by_index.remove_min();
             self.tombstones.remove(&*key);
             self.raise_watermark(index);

@@ -222,6 +222,11 @@ impl State {
         (graves.last_tombstone(), graves.tombstones().len())
     }
 
+    /// Whether a reap up to this index is worth a command. One reap folds away a bounded number: ask again after it.
+    pub fn has_tombstones_up_to(&self, index: Index) -> bool {
+        self.tables.kv.graves.any_up_to(index)
+    }
+
     /// One session.
     pub fn session(&self, id: &str) -> Answer<Option<Arc<Session>>> {
         self.tables.sessions.get(id)

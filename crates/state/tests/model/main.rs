@@ -75,17 +75,21 @@ impl Run {
                 self.saved = Some((chunks, self.model.clone()));
             }
             Step::Restore(target) => self.restore(target)?,
-            Step::Reload(target) => {
-                let digest = self.state.digest();
-                let mut loader = Loader::new();
-                for chunk in self.state.chunks(target, Include::Everything) {
-                    loader.push(&chunk).expect("own snapshot must load");
-                }
-                self.state = loader.finish().expect("own snapshot must be whole");
-                prop_assert_eq!(self.state.digest(), digest);
-            }
+            Step::Reload(target) => self.reload(target)?,
         }
         reads::check_answers(&self.state, &self.model)
+    }
+
+    /// Goes on with what a snapshot of everything holds, a restore under way included.
+    fn reload(&mut self, target: usize) -> Result<(), TestCaseError> {
+        let digest = self.state.digest();
+        let mut loader = Loader::new();
+        for chunk in self.state.chunks(target, Include::Everything) {
+            loader.push(&chunk).expect("own snapshot must load");
+        }
+        self.state = loader.finish().expect("own snapshot must be whole");
+        prop_assert_eq!(self.state.digest(), digest);
+        Ok(())
     }
 
     fn check_moves(
@@ -119,6 +123,9 @@ impl Run {
             let (reply, changes) = self.apply(Command::RestoreChunk(chunk));
             prop_assert_eq!(reply, Reply::None);
             prop_assert!(changes.is_empty());
+            if count % 8 == 0 {
+                self.reload(target)?;
+            }
             count += 1;
         }
         prop_assert_eq!(

@@ -103,3 +103,29 @@ fn names_of_nodes_ignore_case_and_so_do_their_topics() {
     );
     assert_eq!(log.state.sessions_of_node("n1").value.len(), 1);
 }
+
+#[test]
+fn a_reap_of_very_many_tombstones_is_done_in_parts() {
+    let mut log = Log::new();
+    let count = 12_000;
+    for n in 0..count {
+        assert_eq!(log.write(put(&format!("k/{n}"), "")), TRUE);
+    }
+    assert_eq!(log.write(put("l", "")), TRUE);
+    let tree = KvDeleteTree {
+        prefix: "k/".into(),
+    };
+    assert_eq!(log.write(Command::KvDeleteTree(tree)), TRUE);
+    let up_to = log.index;
+    assert_eq!(log.state.tombstones(), (up_to, count));
+    let mut reaps = 0;
+    while log.state.has_tombstones_up_to(up_to) {
+        assert_eq!(
+            log.write(Command::TombstoneReap(TombstoneReap { up_to })),
+            Reply::None
+        );
+        reaps += 1;
+        assert_eq!(log.state.kv_list("").index, up_to);
+    }
+    assert_eq!((reaps, log.state.tombstones()), (2, (0, 0)));
+}
