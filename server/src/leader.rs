@@ -4,7 +4,7 @@
 //! the duties until the leadership is gone. What it writes goes through the log like everybody's writes, and only
 //! while it leads.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Silence after which a server's `serfHealth` turns critical (until gossip exists, Raft contact is all there is). As slow
 /// as Serf's LAN timing, so that a pause of some seconds ends nobody's sessions.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
+/// Silence of a voter that makes learners wait, to see whether it is dead. A few heartbeats of a busy machine.
+const QUIET_AFTER: Duration = Duration::from_millis(1_500);
 /// A sync of the log that takes longer than this makes the leader hand over: a healthy disk takes milliseconds.
 const DISK_STALLED_AFTER: Duration = Duration::from_secs(3);
 /// A learner this close to the end of the log (entries) is ready to vote.
@@ -100,41 +102,54 @@ async fn watch_servers(consensus: &Consensus) {
     // Nobody is silent before this leader has listened for as long as silence takes.
     let since = Instant::now();
     loop {
-        let silent = consensus.raft.silent_for();
-        for (id, silence) in &silent {
-            let silence = silence.unwrap_or_else(|| since.elapsed());
-            node_rows::set_health(consensus, *id, silence.min(since.elapsed()) < SILENT_AFTER)
-                .await;
-        }
-        let dead = silent
-            .iter()
-            .filter(|(_, silence)| {
-                silence
-                    .unwrap_or_else(|| since.elapsed())
-                    .min(since.elapsed())
-                    >= SILENT_AFTER
-            })
-            .map(|(id, _)| *id)
+        let listened = since.elapsed();
+        let silences: BTreeMap<ServerId, Duration> = consensus
+            .raft
+            .silent_for()
+            .into_iter()
+            .map(|(id, silence)| (id, silence.unwrap_or(listened).min(listened)))
             .collect();
-        promote(consensus, &dead).await;
+        for (id, silence) in &silences {
+            node_rows::set_health(consensus, *id, *silence < SILENT_AFTER).await;
+        }
+        promote(consensus, &silences).await;
         leave_slow_disk(consensus).await;
         rt::sleep(TICK).await;
     }
 }
 
-/// Learners that are ready vote. Each takes the place of a dead voter, if there is one, in one change.
-async fn promote(consensus: &Consensus, dead: &BTreeSet<ServerId>) {
+/// A learner that is ready votes. It takes the place of a dead voter, if there is one, in one change. While some voter is silent
+/// but not yet dead it waits: it may be the one that comes in the place of that voter (a server whose disk was wiped).
+async fn promote(consensus: &Consensus, silences: &BTreeMap<ServerId, Duration>) {
+    let silent = |id: &ServerId| {
+        silences
+            .get(id)
+            .is_some_and(|silence| *silence >= QUIET_AFTER)
+    };
+    let dead = |id: &ServerId| {
+        silences
+            .get(id)
+            .is_some_and(|silence| *silence >= SILENT_AFTER)
+    };
     let voters = consensus.raft.voter_ids();
+    if voters.iter().any(|id| silent(id) && !dead(id)) {
+        return;
+    }
     let last = consensus.raft.last_indexes();
     let end = last.get(&consensus.id).copied().unwrap_or(0);
     let ready = consensus
         .raft
         .member_ids()
         .into_iter()
-        .filter(|id| !voters.contains(id) && !dead.contains(id))
+        .filter(|id| !voters.contains(id) && !silent(id))
         .find(|id| last.get(id).copied().unwrap_or(0) + READY_WITHIN >= end);
     let Some(ready) = ready else { return };
-    let replaced: BTreeSet<ServerId> = voters.intersection(dead).copied().take(1).collect();
+    let replaced: BTreeSet<ServerId> = voters
+        .iter()
+        .filter(|id| dead(id))
+        .copied()
+        .take(1)
+        .collect();
     tracing::info!(server = %ready, ?replaced, "a learner is ready and becomes a voter");
     if let Err(error) = consensus.replace_voters([ready].into(), replaced).await {
         tracing::warn!(%error, server = %ready, "not a voter yet; trying again");

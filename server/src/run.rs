@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
-use crate::cluster::forming::{Forming, FormingError};
+use crate::cluster::forming::{Forming, FormingError, Prober};
 use crate::cluster::{ClusterHandler, Members};
 use crate::config::{Config, HttpListen};
 use crate::consensus::{Consensus, Parts};
@@ -197,6 +197,12 @@ pub async fn start(
         advertise,
         u32::try_from(config.bootstrap_expect).unwrap_or(u32::MAX),
     ));
+    let prober = Prober::new(
+        Arc::clone(&members),
+        Arc::clone(&client),
+        config.retry_join.clone(),
+    );
+    prober.check_before_start().await?;
     let watchers = Arc::new(Watchers::default());
     let sessions = Arc::new(SessionKeeper::default());
     let wake = {
@@ -238,7 +244,7 @@ pub async fn start(
     let port = rpc::serve(bound, rpc_identity, handlers, &shutdown)
         .map_err(|source| listen_error("ports.server", &config.server_listen(), source))?;
     let http = serve_http(&config, &consensus, &shutdown).await?;
-    let failed = spawn_tasks(&config, &consensus, &shutdown);
+    let failed = spawn_tasks(prober, &consensus, &shutdown);
     Ok(Running {
         consensus,
         http,
@@ -315,12 +321,12 @@ async fn serve_http(
 
 /// Starts what runs for the life of the server, until `shutdown`. The receiver tells why it cannot go on.
 fn spawn_tasks(
-    config: &Config,
+    prober: Prober,
     consensus: &Arc<Consensus>,
     shutdown: &CancellationToken,
 ) -> tokio::sync::watch::Receiver<Option<Arc<RunError>>> {
     let (failed, receiver) = tokio::sync::watch::channel(None);
-    let forming = Forming::new(Arc::clone(consensus), config.retry_join.clone());
+    let forming = Forming::new(Arc::clone(consensus), prober);
     let fatal = consensus.raft.fatal.clone();
     let consensus = Arc::clone(consensus);
     let shutdown = shutdown.clone();

@@ -27,6 +27,8 @@ const PAUSE_SEEKING: Duration = Duration::from_millis(500);
 const PAUSE_SETTLED: Duration = Duration::from_secs(5);
 /// How long one question may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one question may take before Raft is started.
+const START_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a server of the own plan may be missing before the plan is given up.
 const MISSING_LONG: Duration = Duration::from_secs(10);
 
@@ -65,25 +67,126 @@ pub enum FormingError {
     Initialise(String),
 }
 
+/// Asks other servers who they are.
+pub struct Prober {
+    members: Arc<Members>,
+    rpc: Arc<rpc::Client>,
+    retry_join: Vec<JoinAddress>,
+}
+
+impl Prober {
+    /// Names in `retry_join` may resolve to many addresses and are resolved again each round.
+    pub fn new(members: Arc<Members>, rpc: Arc<rpc::Client>, retry_join: Vec<JoinAddress>) -> Self {
+        Prober {
+            members,
+            rpc,
+            retry_join,
+        }
+    }
+
+    /// Asks once, before Raft speaks as this server: a copy of a data directory must not vote, and neither must one
+    /// of another cluster. Who does not answer at once is not waited for.
+    pub async fn check_before_start(&self) -> Result<(), FormingError> {
+        self.ask_all(START_TIMEOUT).await.map(drop)
+    }
+
+    async fn ask_all(&self, timeout: Duration) -> Result<Vec<About>, FormingError> {
+        let me = self.members.about();
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for name in &self.retry_join {
+            addresses.extend(rt::net::resolve(&name.host, name.port).await);
+        }
+        addresses.extend(
+            self.members
+                .book
+                .list()
+                .into_iter()
+                .map(|(_, address)| address),
+        );
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.retain(|address| *address != self.members.advertise);
+        let probe = messages::encode(&Probe { from: me.clone() });
+        let probes = addresses.into_iter().map(|address| {
+            let call = self
+                .rpc
+                .call_address(address, Method::Probe as u16, probe.clone(), timeout);
+            async move { (address, call.await) }
+        });
+        let answers = futures_util::future::join_all(probes).await;
+        let mut others: Vec<About> = Vec::new();
+        let mut foreign = None;
+        for (address, answer) in answers {
+            let reply: ProbeReply = match answer
+                .map_err(|error| error.to_string())
+                .and_then(|(_, body)| messages::decode(&body))
+            {
+                Ok(reply) => reply,
+                Err(error) => {
+                    tracing::debug!(%address, %error, "no answer");
+                    continue;
+                }
+            };
+            self.check_duplicate(&me, &reply)?;
+            if reply.about.id == me.id {
+                continue;
+            }
+            if let (Some(own), Some(other)) = (me.cluster, reply.about.cluster)
+                && own != other
+            {
+                foreign = Some((own, other));
+                continue;
+            }
+            self.members.learn(&reply.about);
+            if !others.iter().any(|other| other.id == reply.about.id) {
+                others.push(reply.about);
+            }
+        }
+        match foreign {
+            Some((own, other)) if others.is_empty() => Err(FormingError::OtherCluster {
+                directory: self.directory(),
+                own,
+                other,
+            }),
+            _ => Ok(others),
+        }
+    }
+
+    fn check_duplicate(&self, me: &About, reply: &ProbeReply) -> Result<(), FormingError> {
+        match &reply.duplicate {
+            Some(address) => Err(FormingError::Duplicate {
+                id: me.id,
+                address: address.clone(),
+                directory: self.directory(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn directory(&self) -> String {
+        self.members.data_dir.path().display().to_string()
+    }
+}
+
 /// What the task needs.
 pub struct Forming {
     members: Arc<Members>,
     consensus: Arc<Consensus>,
     rpc: Arc<rpc::Client>,
-    retry_join: Vec<JoinAddress>,
+    prober: Prober,
     /// Since when a server of the own plan has been missing.
     missing_since: Option<Instant>,
     last_said: String,
 }
 
 impl Forming {
-    /// Names in `retry_join` may resolve to many addresses and are resolved again each round.
-    pub fn new(consensus: Arc<Consensus>, retry_join: Vec<JoinAddress>) -> Self {
+    /// Goes on asking with `prober`.
+    pub fn new(consensus: Arc<Consensus>, prober: Prober) -> Self {
         Forming {
             members: Arc::clone(&consensus.members),
             rpc: Arc::clone(&consensus.rpc),
             consensus,
-            retry_join,
+            prober,
             missing_since: None,
             last_said: String::new(),
         }
@@ -100,7 +203,7 @@ impl Forming {
     }
 
     async fn round(&mut self) -> Result<Duration, FormingError> {
-        let others = self.probe_all().await?;
+        let others = self.prober.ask_all(CALL_TIMEOUT).await?;
         let me = self.members.about();
         for (id, promise) in bootstrap::promises_to_free(&me, &others) {
             let abort = Abort {
@@ -168,85 +271,6 @@ impl Forming {
         }
         let since = *self.missing_since.get_or_insert_with(Instant::now);
         since.elapsed() >= MISSING_LONG
-    }
-
-    // === probing ===
-
-    async fn probe_all(&self) -> Result<Vec<About>, FormingError> {
-        let me = self.members.about();
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        for name in &self.retry_join {
-            addresses.extend(rt::net::resolve(&name.host, name.port).await);
-        }
-        addresses.extend(
-            self.members
-                .book
-                .list()
-                .into_iter()
-                .map(|(_, address)| address),
-        );
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses.retain(|address| *address != self.members.advertise);
-        let probe = messages::encode(&Probe { from: me.clone() });
-        let probes = addresses.into_iter().map(|address| {
-            let call =
-                self.rpc
-                    .call_address(address, Method::Probe as u16, probe.clone(), CALL_TIMEOUT);
-            async move { (address, call.await) }
-        });
-        let answers = futures_util::future::join_all(probes).await;
-        let mut others: Vec<About> = Vec::new();
-        let mut foreign = None;
-        for (address, answer) in answers {
-            let reply: ProbeReply = match answer
-                .map_err(|error| error.to_string())
-                .and_then(|(_, body)| messages::decode(&body))
-            {
-                Ok(reply) => reply,
-                Err(error) => {
-                    tracing::debug!(%address, %error, "no answer");
-                    continue;
-                }
-            };
-            self.check_duplicate(&me, &reply)?;
-            if reply.about.id == me.id {
-                continue;
-            }
-            if let (Some(own), Some(other)) = (me.cluster, reply.about.cluster)
-                && own != other
-            {
-                foreign = Some((own, other));
-                continue;
-            }
-            self.members.learn(&reply.about);
-            if !others.iter().any(|other| other.id == reply.about.id) {
-                others.push(reply.about);
-            }
-        }
-        match foreign {
-            Some((own, other)) if others.is_empty() => Err(FormingError::OtherCluster {
-                directory: self.directory(),
-                own,
-                other,
-            }),
-            _ => Ok(others),
-        }
-    }
-
-    fn check_duplicate(&self, me: &About, reply: &ProbeReply) -> Result<(), FormingError> {
-        match &reply.duplicate {
-            Some(address) => Err(FormingError::Duplicate {
-                id: me.id,
-                address: address.clone(),
-                directory: self.directory(),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    fn directory(&self) -> String {
-        self.members.data_dir.path().display().to_string()
     }
 
     // === steps ===

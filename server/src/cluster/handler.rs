@@ -127,7 +127,9 @@ impl ClusterHandler {
             };
         }
         let duplicate = self.lives_elsewhere(&from).await;
-        if duplicate.is_none() {
+        let foreign =
+            own.cluster.is_some() && from.cluster.is_some() && own.cluster != from.cluster;
+        if duplicate.is_none() && !foreign {
             self.members.learn(&from);
         }
         ProbeReply {

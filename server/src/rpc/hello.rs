@@ -5,15 +5,19 @@
 //! cluster means "not known yet" and matches all.
 
 use std::io;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use uuid::Uuid;
 
 use crate::raft::ServerId;
+use crate::rt::Instant;
 
 /// The protocol and its version.
 const MAGIC: [u8; 4] = *b"RCR1";
+/// Pause between two log lines about the same server's refused connections.
+const REFUSAL_LOG_PAUSE: Duration = Duration::from_secs(30);
 const HELLO_BYTES: usize = 4 + 1 + 16 * 3;
 const ANSWER_BYTES: usize = 4 + 1 + 16 * 2;
 
@@ -34,6 +38,8 @@ pub struct Identity {
     /// Its id.
     pub id: ServerId,
     cluster: Mutex<Option<Uuid>>,
+    /// Whom a refusal was last logged of, and when.
+    refused: Mutex<Option<(ServerId, Instant)>>,
 }
 
 impl Identity {
@@ -42,12 +48,23 @@ impl Identity {
         Self {
             id,
             cluster: Mutex::new(cluster),
+            refused: Mutex::new(None),
         }
     }
 
     /// The cluster it belongs to.
     pub fn cluster(&self) -> Option<Uuid> {
         *self.cluster.lock()
+    }
+
+    /// Whether a refusal is to be logged: a server that is refused dials again and again.
+    fn says_refusal_of(&self, from: ServerId) -> bool {
+        let mut refused = self.refused.lock();
+        let said = refused.is_some_and(|(who, at)| who == from && at.elapsed() < REFUSAL_LOG_PAUSE);
+        if !said {
+            *refused = Some((from, Instant::now()));
+        }
+        !said
     }
 
     /// Joins a cluster. From now on servers of others are refused.
@@ -146,7 +163,9 @@ where
     stream.write_all(&answer).await?;
     stream.flush().await?;
     if verdict != VERDICT_WELCOME {
-        tracing::warn!(%from, %to, cluster = %theirs, verdict, "refused a server's connection");
+        if identity.says_refusal_of(from) {
+            tracing::warn!(%from, %to, cluster = %theirs, verdict, "refused a server's connection");
+        }
         return Ok(None);
     }
     Ok(kind.map(|kind| (kind, from)))
