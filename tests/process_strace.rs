@@ -108,6 +108,7 @@ fn no_acknowledgement_goes_out_before_its_sync_on_a_majority() {
         .map(|(text, server)| Trace {
             calls: parse(&String::from_utf8_lossy(text)),
             data_dir: &server.settings.data_dir,
+            http: server.http(),
         })
         .collect();
     let mut shortest = u64::MAX;

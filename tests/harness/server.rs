@@ -325,7 +325,7 @@ impl Server {
     pub fn last_lines(&self) -> String {
         let output = self.output();
         let lines: Vec<&str> = output.lines().collect();
-        lines[lines.len().saturating_sub(30)..].join("\n")
+        lines[lines.len().saturating_sub(15)..].join("\n")
     }
 }
 

@@ -7,6 +7,7 @@
 //! before send began" in the traces means that it was so, and a server that waits is never blamed.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// What strace is told to follow: syncs, and everything that writes to a file or moves bytes over a socket.
@@ -142,6 +143,8 @@ pub struct Trace<'a> {
     pub calls: Vec<Call>,
     /// Its data directory.
     pub data_dir: &'a Path,
+    /// Where its clients connect.
+    pub http: SocketAddr,
 }
 
 impl Trace<'_> {
@@ -163,8 +166,10 @@ impl Trace<'_> {
 
     /// When the answer to the request that holds the token began to leave.
     fn acknowledged_us(&self, token: &str) -> Option<u64> {
+        // The head may have come in several pieces; the token is also the body.
+        let clients = format!("TCP:[{}->", self.http);
         let request = self.calls.iter().find(|call| {
-            call.receives() && call.text.contains("PUT /v1/kv/") && call.text.contains(token)
+            call.receives() && call.what().starts_with(&clients) && call.text.contains(token)
         })?;
         let answer = self.calls.iter().find(|call| {
             call.sends() && call.begin_us >= request.end_us && call.what() == request.what()
@@ -199,6 +204,7 @@ mod tests {
         Trace {
             calls: parse(&lines.join("\n")),
             data_dir: Path::new("/data"),
+            http: SocketAddr::from(([127, 80, 0, 1], 8500)),
         }
     }
 
