@@ -61,7 +61,8 @@ pub(crate) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> anyhow::Result<()> {
     let mut table = Table::new();
-    if io::stdout().is_terminal() {
+    let terminal = io::stdout().is_terminal();
+    if terminal {
         table
             .load_style(UTF8_HORIZONTAL_ONLY)
             .set_content_arrangement(ContentArrangement::Dynamic);
@@ -76,7 +77,12 @@ pub(crate) fn table<const N: usize>(
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
+        let line = line.trim_end();
+        writeln!(
+            out,
+            "{}",
+            line.strip_prefix(' ').filter(|_| !terminal).unwrap_or(line)
+        )?;
     }
     Ok(out.flush()?)
 }

@@ -40,8 +40,15 @@ fn report(error: &anyhow::Error) -> ExitCode {
             .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
     };
     if !error.chain().any(went_away) {
+        let text = format!("{error:#}");
+        // Some of Consul's sentences begin with the word already.
+        let prefix = if text.starts_with("Error") {
+            ""
+        } else {
+            "Error! "
+        };
         // Where standard error is closed there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "Error! {error:#}");
+        let _ = writeln!(std::io::stderr(), "{prefix}{text}");
     }
     ExitCode::from(FAILURE)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
+use rollcall_api::GoDuration;
 use rollcall_api::session::Created;
 use serde::Serialize;
 
@@ -56,12 +57,12 @@ impl Client {
 impl Sessions<'_> {
     /// Creates a session and gives its id.
     pub async fn create(&self, new: &NewSession) -> Result<String, Error> {
-        let milliseconds = |duration: Duration| format!("{}ms", duration.as_millis());
+        let written = |duration| GoDuration::from_std(duration).to_string();
         let body = Body {
             name: &new.name,
             node: new.node.as_deref(),
-            ttl: new.ttl.map(milliseconds),
-            lock_delay: new.lock_delay.map(milliseconds),
+            ttl: new.ttl.map(written),
+            lock_delay: new.lock_delay.map(written),
             behavior: if new.delete_keys { "delete" } else { "release" },
             node_checks: new.node_checks.as_deref(),
         };

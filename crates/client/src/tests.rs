@@ -282,7 +282,7 @@ async fn sessions_are_created_renewed_and_seen_to_be_gone() {
     assert_eq!(sessions.create(&new).await.expect("created"), "s1");
     assert_eq!(
         server.asked()[0].body,
-        r#"{"Name":"n","TTL":"15000ms","Behavior":"release","NodeChecks":[]}"#
+        r#"{"Name":"n","TTL":"15s","Behavior":"release","NodeChecks":[]}"#
     );
     assert_eq!(
         sessions
