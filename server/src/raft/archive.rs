@@ -13,8 +13,8 @@ const TAG_CHUNK: u8 = 1;
 const TAG_END: u8 = 2;
 /// Largest header: a membership of hundreds of servers.
 const HEADER_BYTES_MAX: usize = 1 << 20;
-/// Largest chunk: what `State::chunks` was asked for plus one row that does not fit any more.
-const CHUNK_BYTES_MAX: usize = 16 << 20;
+/// Largest chunk: what `State::chunks` was asked for plus one row, which may have 64 MiB.
+const CHUNK_BYTES_MAX: usize = 66 << 20;
 
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]

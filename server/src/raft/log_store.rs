@@ -78,6 +78,7 @@ impl Store {
             purging: purging.map(|(first, purged)| (first, purged.index)),
             committed_on_disk,
             written_end,
+            sabotage,
         };
         let path = opened.path;
         writer.start().map_err(|source| StoreError::Io {

@@ -104,9 +104,12 @@ struct Header {
     membership: StoredMembershipRecord,
 }
 
+/// What a snapshot held.
+pub(super) type Loaded = (SnapshotMeta, State);
+
 /// The snapshots of a data directory.
 #[derive(Debug)]
-pub struct Snapshots {
+pub(super) struct Snapshots {
     disk: SharedDisk,
     directory: PathBuf,
     current: Mutex<Option<(SnapshotMeta, SnapshotFile)>>,
@@ -134,7 +137,7 @@ impl Snapshots {
     pub(super) fn open(
         disk: SharedDisk,
         directory: &Path,
-    ) -> Result<(Arc<Self>, Option<(SnapshotMeta, State)>), SnapshotError> {
+    ) -> Result<(Arc<Self>, Option<Loaded>), SnapshotError> {
         let snapshots = Self {
             disk,
             directory: directory.to_owned(),

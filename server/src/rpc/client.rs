@@ -180,6 +180,18 @@ impl Client {
     }
 }
 
+impl Drop for Client {
+    fn drop(&mut self) {
+        for slot in self.slots.get_mut().values() {
+            if let Ok(held) = slot.try_lock()
+                && let Some(connection) = held.as_ref()
+            {
+                connection.close("this server stops");
+            }
+        }
+    }
+}
+
 type Answer = Result<Bytes, CallError>;
 
 /// A connection shared by many calls.

@@ -10,12 +10,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Largest frame: a batch of log entries ends at a byte limit far below, but a single entry (a transaction of 128
 /// values of 512 KiB) may reach 64 MiB and some.
-pub const FRAME_BYTES_MAX: usize = 80 << 20;
+pub(super) const FRAME_BYTES_MAX: usize = 80 << 20;
 /// Length and checksum.
 const PREFIX_BYTES: usize = 8;
 /// Kind and id.
 const HEAD_BYTES: usize = 9;
-/// Read buffers grow back to this after a large frame.
+/// Read buffers begin with this, and write buffers are given back when they outgrow it by much.
 const READ_BUFFER_BYTES: usize = 64 << 10;
 
 /// What a frame is.
@@ -97,7 +97,6 @@ fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
         return Err(FrameError::Length(length));
     }
     if buffer.len() < PREFIX_BYTES + length {
-        buffer.reserve(PREFIX_BYTES + length - buffer.len());
         return Ok(None);
     }
     let checksum = u32::from_le_bytes([buffer[4], buffer[5], buffer[6], buffer[7]]);
@@ -138,7 +137,9 @@ impl FrameReader {
                 return Ok(Some(frame));
             }
             if self.buffer.capacity() - self.buffer.len() < READ_BUFFER_BYTES / 4 {
-                self.buffer.reserve(READ_BUFFER_BYTES);
+                // Doubles while a large frame comes in, but never takes a peer's word for its length.
+                self.buffer
+                    .reserve(READ_BUFFER_BYTES.max(self.buffer.len()));
             }
             let read = self.source.read_buf(&mut self.buffer).await?;
             if read == 0 && self.buffer.is_empty() {

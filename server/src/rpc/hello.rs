@@ -75,7 +75,7 @@ impl Identity {
 
 /// Why a connection was not opened. Nothing was sent over it.
 #[derive(Debug, thiserror::Error)]
-pub enum HelloError {
+pub(super) enum HelloError {
     /// The socket failed.
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),

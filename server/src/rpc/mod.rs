@@ -49,3 +49,6 @@ pub struct Handlers {
     /// Snapshots.
     pub snapshot: Arc<dyn StreamHandler>,
 }
+
+#[cfg(test)]
+mod tests;
