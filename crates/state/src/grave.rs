@@ -112,9 +112,8 @@ impl Graves {
             self.by_index.remove_min();
             self.tombstones.remove(&*key);
             self.raise_watermark(index);
-            let shared = shared_with_live(&key, live);
-            self.drop_marks_on_the_way_to(&key, shared, index);
-            if let Some(len) = shared
+            self.drop_marks_on_the_way_to(&key);
+            if let Some(len) = shared_with_live(&key, live)
                 && !self.is_redundant(&key[..len], index, live)
             {
                 self.marks.insert(Arc::from(&key[..len]), index);
@@ -122,26 +121,22 @@ impl Graves {
         }
     }
 
-    /// Removes marks on prefixes of `key` that a deletion of `key` at `index` makes void: those longer than what is
-    /// still shared with a live key, and shorter ones that are not newer.
-    fn drop_marks_on_the_way_to(&mut self, key: &str, shared: Option<usize>, index: Index) {
+    /// Removes the marks on prefixes of `key`, whose deletion is being folded. Reaping goes from the oldest on, so none is newer: those
+    /// longer than what `key` still shares with a live key have nothing below them, the others are outweighed.
+    fn drop_marks_on_the_way_to(&mut self, key: &str) {
         let mut path = key;
-        loop {
-            // The closest mark at or before `path`: every prefix of `path` sorts there too.
-            let Some((mark, at)) = self.marks.get_prev(path).map(|(m, at)| (m.clone(), *at)) else {
-                return;
-            };
+        // The closest mark at or before `path`: every prefix of `path` sorts there too.
+        while let Some((mark, _)) = self.marks.get_prev(path) {
+            let mark = mark.clone();
             let common = common_prefix(&mark, path);
-            if common == mark.len() {
-                if shared.is_none_or(|len| mark.len() > len) || at <= index {
-                    self.marks.remove(&*mark);
-                }
-                match cut_last_char(&path[..common]) {
-                    Some(shorter) => path = shorter,
-                    None => return,
-                }
-            } else {
+            if common < mark.len() {
                 path = &path[..common];
+                continue;
+            }
+            self.marks.remove(&*mark);
+            match cut_last_char(&path[..common]) {
+                Some(shorter) => path = shorter,
+                None => return,
             }
         }
     }
