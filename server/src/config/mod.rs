@@ -118,8 +118,6 @@ pub struct Ports {
 pub struct Snapshots {
     /// Log entries after the last snapshot that call for the next.
     pub threshold: u64,
-    /// How often that is looked at.
-    pub interval: Duration,
     /// Log entries kept behind a snapshot.
     pub trailing_logs: u64,
 }
@@ -192,10 +190,6 @@ pub struct Config {
     pub bootstrap_expect: usize,
     /// Other servers.
     pub retry_join: Vec<JoinAddress>,
-    /// Pause between attempts to reach them.
-    pub retry_interval: Duration,
-    /// Whether SIGTERM leaves the Raft configuration.
-    pub leave_on_terminate: bool,
     /// Multiplies Raft's times, 1..=10.
     pub raft_multiplier: u32,
     /// Snapshots.
@@ -296,13 +290,10 @@ impl Config {
             http: listen::http(read, ports.http, machine)?,
             bootstrap_expect: check::bootstrap_expect(read)?,
             retry_join: listen::retry_join(read, ports.server)?,
-            retry_interval: read.duration("retry_interval"),
             ports,
-            leave_on_terminate: read.flag("leave_on_terminate"),
             raft_multiplier: read.number("performance.raft_multiplier"),
             snapshots: Snapshots {
                 threshold: read.number("raft_snapshot_threshold"),
-                interval: read.duration("raft_snapshot_interval"),
                 trailing_logs: read.number("raft_trailing_logs"),
             },
             default_query_time: check::query_times(read)?,
@@ -323,22 +314,6 @@ impl Config {
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let open: Vec<String> = self
-            .http
-            .iter()
-            .filter_map(|listen| match listen {
-                HttpListen::Tcp(address) if !address.ip().is_loopback() => {
-                    Some(address.to_string())
-                }
-                HttpListen::Tcp(_) | HttpListen::Unix { .. } => None,
-            })
-            .collect();
-        if !open.is_empty() {
-            warnings.push(format!(
-                "the HTTP API is open, without tokens, to everybody who reaches {}: reads, writes, snapshots and operator calls",
-                open.join(", ")
-            ));
-        }
         if self.bootstrap_expect > 1 && self.bootstrap_expect.is_multiple_of(2) {
             warnings.push(format!(
                 "bootstrap_expect {}: an even number of servers bears no more failures than one fewer",
