@@ -402,3 +402,7 @@ impl RaftLogStorage<TypeConfig> for Store {
 #[cfg(test)]
 #[path = "log_store_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "log_failure_tests.rs"]
+mod failure_tests;
