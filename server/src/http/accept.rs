@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::handle::{Client, handle};
 use super::link::{Link, LinkState, Patience};
@@ -19,6 +19,8 @@ use crate::rt;
 
 /// Pause after an accept that failed for want of descriptors: they come back only when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a client that has too many connections may take to hear it.
+const REFUSAL: Duration = Duration::from_secs(1);
 /// How long requests under way may go on when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Streams of one HTTP/2 connection: agents pass many parked queries on over one.
@@ -114,7 +116,7 @@ where
     }
 }
 
-async fn connection<S>(edge: Arc<Edge>, mut socket: S, client: Client)
+async fn connection<S>(edge: Arc<Edge>, socket: S, client: Client)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -125,9 +127,7 @@ where
     };
     let Some(_of_client) = OfClient::take(&edge, client.ip()) else {
         tracing::debug!(%client, "too many connections of this client");
-        // Best effort: whoever floods us does not read.
-        let _ = rt::timeout(limits.head, socket.write_all(TOO_MANY_CONNECTIONS)).await;
-        let _ = rt::timeout(limits.head, socket.shutdown()).await;
+        rt::timeout(REFUSAL, refuse(socket)).await;
         return;
     };
     let state = LinkState::new();
@@ -154,6 +154,16 @@ where
     if let Err(error) = result {
         tracing::debug!(%error, %client, "HTTP connection broke");
     }
+}
+
+/// Says why and closes. What the client sends is read and dropped until it closes too: closing over unread bytes would take
+/// the answer away from it.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) {
+    if socket.write_all(TOO_MANY_CONNECTIONS).await.is_err() || socket.shutdown().await.is_err() {
+        return;
+    }
+    let mut dropped = [0; 1024];
+    while matches!(socket.read(&mut dropped).await, Ok(1..)) {}
 }
 
 /// As Consul's, plus when to come back.

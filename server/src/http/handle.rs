@@ -30,12 +30,14 @@ impl Client {
     }
 
     /// Through a unix socket.
+    #[cfg(not(feature = "sim"))]
     pub(super) fn local() -> Self {
         Client(None)
     }
 
     pub(super) fn ip(&self) -> Option<IpAddr> {
-        self.0.map(|address| address.ip())
+        // A listener for both families sees IPv4 clients as IPv6.
+        self.0.map(|address| address.ip().to_canonical())
     }
 }
 

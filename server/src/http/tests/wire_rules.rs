@@ -280,3 +280,83 @@ async fn http_2_with_prior_knowledge_is_spoken() {
         .expect("must have a body");
     assert_eq!(body.to_bytes(), "1");
 }
+
+#[cfg(not(feature = "sim"))]
+#[tokio::test]
+async fn a_unix_socket_is_served() {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use crate::http::{Listener, serve};
+
+    let server = Server::start().await;
+    let directory = tempfile::tempdir().expect("must have a temporary directory");
+    let path = directory.path().join("api.sock");
+    let listener = tokio::net::UnixListener::bind(&path).expect("must bind");
+    crate::rt::spawn(serve(Listener::Unix(listener), Arc::clone(&server.edge)));
+    let mut socket = tokio::net::UnixStream::connect(&path)
+        .await
+        .expect("must connect");
+    let request = b"GET /v1/status/leader HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    socket.write_all(request).await.expect("must be sent");
+    let mut answer = String::new();
+    socket
+        .read_to_string(&mut answer)
+        .await
+        .expect("must be answered");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n\"127.0.0.1:8300\""), "{answer}");
+}
+
+#[tokio::test]
+async fn every_kind_of_write_leaves_a_line_in_the_audit_log() {
+    use crate::audit::Audit;
+    use crate::http::HttpConfig;
+
+    let directory = tempfile::tempdir().expect("must have a temporary directory");
+    let path = directory.path().join("audit.log");
+    let server = Server::with(HttpConfig {
+        audit: Some(Audit::open(&path).expect("must open")),
+        ..HttpConfig::default()
+    })
+    .await;
+    server.ask("PUT", "/v1/kv/a", b"1").await;
+    server.ask("GET", "/v1/kv/a", b"").await;
+    server
+        .ask(
+            "PUT",
+            "/v1/txn",
+            br#"[{"KV": {"Verb": "get", "Key": "a"}}]"#,
+        )
+        .await;
+    server
+        .ask(
+            "PUT",
+            "/v1/txn",
+            br#"[{"KV": {"Verb": "set", "Key": "b"}}]"#,
+        )
+        .await;
+    let id = server.ask("PUT", "/v1/session/create", b"").await.json()["ID"].clone();
+    let id = id.as_str().expect("must have an id");
+    server
+        .ask("PUT", &format!("/v1/session/destroy/{id}"), b"")
+        .await;
+    server.ask("DELETE", "/v1/kv/a", b"").await;
+    let lines = || std::fs::read_to_string(&path).unwrap_or_default();
+    server.until(lines, |text| text.lines().count() == 5).await;
+    let paths: Vec<String> = (lines().lines())
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("must be JSON"))
+        .map(|line| format!("{} {}", line["method"], line["path"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "PUT /v1/kv/a".to_owned(),
+            "PUT /v1/txn".to_owned(),
+            "PUT /v1/session/create".to_owned(),
+            format!("PUT /v1/session/destroy/{id}"),
+            "DELETE /v1/kv/a".to_owned(),
+        ]
+    );
+}
