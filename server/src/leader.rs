@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Silence after which a server's `serfHealth` turns critical (until gossip exists, Raft contact is all there is). As slow
 /// as Serf's LAN timing, so that a pause of some seconds ends nobody's sessions.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
+/// How long a learner must have been ready: by then the silence of the voter it may have to replace has shown.
+const STABLE_AFTER: Duration = Duration::from_secs(3);
 /// Silence of a voter that makes learners wait, to see whether it is dead. A few heartbeats of a busy machine.
 const QUIET_AFTER: Duration = Duration::from_millis(1_500);
 /// A sync of the log that takes longer than this makes the leader hand over: a healthy disk takes milliseconds.
@@ -101,6 +103,7 @@ async fn name_cluster(consensus: &Consensus) {
 async fn watch_servers(consensus: &Consensus) {
     // Nobody is silent before this leader has listened for as long as silence takes.
     let since = Instant::now();
+    let mut ready_since = BTreeMap::new();
     loop {
         let listened = since.elapsed();
         let silences: BTreeMap<ServerId, Duration> = consensus
@@ -112,7 +115,7 @@ async fn watch_servers(consensus: &Consensus) {
         for (id, silence) in &silences {
             node_rows::set_health(consensus, *id, *silence < SILENT_AFTER).await;
         }
-        promote(consensus, &silences).await;
+        promote(consensus, &silences, &mut ready_since).await;
         leave_slow_disk(consensus).await;
         rt::sleep(TICK).await;
     }
@@ -120,7 +123,11 @@ async fn watch_servers(consensus: &Consensus) {
 
 /// A learner that is ready votes. It takes the place of a dead voter, if there is one, in one change. While some voter is silent
 /// but not yet dead it waits: it may be the one that comes in the place of that voter (a server whose disk was wiped).
-async fn promote(consensus: &Consensus, silences: &BTreeMap<ServerId, Duration>) {
+async fn promote(
+    consensus: &Consensus,
+    silences: &BTreeMap<ServerId, Duration>,
+    ready_since: &mut BTreeMap<ServerId, Instant>,
+) {
     let silent = |id: &ServerId| {
         silences
             .get(id)
@@ -132,18 +139,29 @@ async fn promote(consensus: &Consensus, silences: &BTreeMap<ServerId, Duration>)
             .is_some_and(|silence| *silence >= SILENT_AFTER)
     };
     let voters = consensus.raft.voter_ids();
+    let last = consensus.raft.last_indexes();
+    let end = last.get(&consensus.id).copied().unwrap_or(0);
+    let mut ready = consensus.raft.member_ids();
+    ready.retain(|id| {
+        !voters.contains(id)
+            && !silent(id)
+            && last.get(id).copied().unwrap_or(0) + READY_WITHIN >= end
+    });
+    ready_since.retain(|id, _| ready.contains(id));
+    for id in &ready {
+        ready_since.entry(*id).or_insert_with(Instant::now);
+    }
     if voters.iter().any(|id| silent(id) && !dead(id)) {
         return;
     }
-    let last = consensus.raft.last_indexes();
-    let end = last.get(&consensus.id).copied().unwrap_or(0);
-    let ready = consensus
-        .raft
-        .member_ids()
-        .into_iter()
-        .filter(|id| !voters.contains(id) && !silent(id))
-        .find(|id| last.get(id).copied().unwrap_or(0) + READY_WITHIN >= end);
-    let Some(ready) = ready else { return };
+    let stable = |id: &&ServerId| {
+        ready_since
+            .get(*id)
+            .is_some_and(|since| since.elapsed() >= STABLE_AFTER)
+    };
+    let Some(ready) = ready.iter().find(stable).copied() else {
+        return;
+    };
     let replaced: BTreeSet<ServerId> = voters
         .iter()
         .filter(|id| dead(id))
