@@ -147,31 +147,56 @@ fn assert_unchanged(before: &BTreeMap<PathBuf, Vec<u8>>, directory: &Path) {
     }
 }
 
-/// One way to damage a file. `None`: it does not apply.
-type Damage = fn(&[u8]) -> Option<Vec<u8>>;
+/// One way to damage a file, or several.
+type Damage = fn(&[u8]) -> Vec<Vec<u8>>;
 
-fn cut_in_half(bytes: &[u8]) -> Option<Vec<u8>> {
-    Some(bytes[..bytes.len() / 2].to_vec())
+fn cut_in_half(bytes: &[u8]) -> Vec<Vec<u8>> {
+    vec![bytes[..bytes.len() / 2].to_vec()]
 }
 
-fn emptied(_: &[u8]) -> Option<Vec<u8>> {
-    Some(Vec::new())
+fn emptied(_: &[u8]) -> Vec<Vec<u8>> {
+    vec![Vec::new()]
 }
 
-fn another_programs(_: &[u8]) -> Option<Vec<u8>> {
-    Some(b"#!/bin/sh\necho This is not the file you are looking for.\n".repeat(200))
+fn another_programs(_: &[u8]) -> Vec<Vec<u8>> {
+    vec![b"#!/bin/sh\necho This is not the file you are looking for.\n".repeat(200)]
 }
 
-fn with_one_bit_flipped(bytes: &[u8]) -> Option<Vec<u8>> {
-    // Within the last entry, or in the middle of a file that has none.
+/// The lowest bit: a digit becomes another digit, and a letter another letter.
+fn with_one_bit_flipped(bytes: &[u8]) -> Vec<Vec<u8>> {
     let token = TOKEN.as_bytes();
-    let at = bytes
+    let places = match bytes
         .windows(token.len())
         .rposition(|window| window == token)
-        .unwrap_or(bytes.len() / 2);
-    let mut bytes = bytes.to_vec();
-    *bytes.get_mut(at)? ^= 0x10;
-    Some(bytes)
+    {
+        // Within the last entry: elsewhere in a database there may be nothing at all.
+        Some(entry) => vec![entry],
+        None => (1..6).map(|sixth| bytes.len() * sixth / 6).collect(),
+    };
+    let flip = |place: usize| {
+        let mut bytes = bytes.to_vec();
+        bytes[place] ^= 1;
+        bytes
+    };
+    places.into_iter().map(flip).collect()
+}
+
+/// Term and index of a snapshot, from its name.
+fn snapshot_numbers(path: &Path) -> Option<Vec<u64>> {
+    let name = path.file_name()?.to_str()?;
+    let numbers = name.strip_prefix("snapshot-")?.split(['-', '.']);
+    Some(numbers.map_while(|number| number.parse().ok()).collect())
+}
+
+/// The files that a start reads. Of two snapshots the older one is kept only for a follower to whom it is being sent.
+fn files_of_a_start(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = content(directory);
+    let newest = files.keys().filter_map(|path| snapshot_numbers(path)).max();
+    files.retain(|path, _| {
+        let numbers = snapshot_numbers(path);
+        numbers.is_none() || numbers == newest
+    });
+    files
 }
 
 fn every_file_damaged(damage: Damage) {
@@ -179,26 +204,27 @@ fn every_file_damaged(damage: Damage) {
     let mut server = used(&scratch);
     let original = server.settings.data_dir.clone();
     let mut tried = 0;
-    for (path, bytes) in content(&original) {
+    for (path, bytes) in files_of_a_start(&original) {
         // The lock file is empty and its content is nobody's business.
-        let Some(damaged) = damage(&bytes).filter(|_| !bytes.is_empty()) else {
-            continue;
+        let damaged = if bytes.is_empty() {
+            Vec::new()
+        } else {
+            damage(&bytes)
         };
-        let relative = path
-            .strip_prefix(&original)
-            .expect("it must lie below")
-            .to_owned();
-        tried += 1;
-        server.settings.data_dir = scratch.path().join(format!("damaged-{tried}"));
-        copy(&original, &server.settings.data_dir);
-        let file = server.settings.data_dir.join(&relative);
-        fs::write(&file, damaged).expect("the scratch directory must be writable");
-        let before = content(&server.settings.data_dir);
-        assert_refuses(
-            &mut server,
-            file.to_str().expect("test paths must be UTF-8"),
-        );
-        assert_unchanged(&before, &server.settings.data_dir);
+        let relative = path.strip_prefix(&original).expect("it must lie below");
+        for damaged in damaged {
+            tried += 1;
+            server.settings.data_dir = scratch.path().join(format!("damaged-{tried}"));
+            copy(&original, &server.settings.data_dir);
+            let file = server.settings.data_dir.join(relative);
+            fs::write(&file, damaged).expect("the scratch directory must be writable");
+            let before = content(&server.settings.data_dir);
+            assert_refuses(
+                &mut server,
+                file.to_str().expect("test paths must be UTF-8"),
+            );
+            assert_unchanged(&before, &server.settings.data_dir);
+        }
     }
     assert!(
         tried >= 3,

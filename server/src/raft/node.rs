@@ -157,21 +157,14 @@ impl RaftHandle {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let fatal = Fatal::new();
         let (disk, directory) = (options.disk, options.data_dir);
+        // Snapshots first: they are only read, while to open the log marks its file, and a start that fails changes nothing.
+        let (snapshots, started) = Snapshots::open(Arc::clone(&disk), &directory)?;
         let store = Store::open(&disk, &directory, fatal.clone(), options.sabotage)?;
-        let opened = Snapshots::open(disk, &directory)
-            .map_err(StartError::from)
-            .and_then(|(snapshots, started)| {
-                let end = started.as_ref().and_then(|(meta, _)| meta.last_log_id);
-                check_no_gap(&store, end.map_or(0, |id| id.index))?;
-                Ok((snapshots, started))
-            });
-        let (snapshots, started) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                store.close().await;
-                return Err(error);
-            }
-        };
+        let end = started.as_ref().and_then(|(meta, _)| meta.last_log_id);
+        if let Err(error) = check_no_gap(&store, end.map_or(0, |id| id.index)) {
+            store.close().await;
+            return Err(error);
+        }
         let machine = StateMachine::new(
             started,
             Arc::clone(&snapshots),
