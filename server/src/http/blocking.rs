@@ -49,10 +49,14 @@ pub(super) async fn read<T>(
         false => door.read(Consistency::Linearizable).await?,
     };
     let mut woken = true;
+    // A restore puts another state in this one's place: rows come with their old indexes, so that an answer may be another
+    // one under the same index. The offset tells.
+    let offset = view.state.offset();
     loop {
         {
             let answer = query(&view.state);
-            if answer.index > options.index || !woken {
+            let restored = view.state.offset() != offset;
+            if answer.index > options.index || restored || !woken {
                 return Ok((meta(&view, answer.index, options), answer.value));
             }
         }
