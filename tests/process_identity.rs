@@ -43,7 +43,7 @@ fn configuration(server: &Server) -> Result<Vec<(String, String, bool)>, String>
 
 #[test]
 fn a_copy_of_a_data_directory_is_turned_away_and_named_while_the_first_goes_on() {
-    let mut cluster = Cluster::start();
+    let cluster = Cluster::start();
     cluster.servers[0].put("/v1/kv/kept", "1");
     let copied = cluster.scratch.path().join("copied");
     copy_directory(&cluster.servers[1].settings.data_dir, &copied);
