@@ -46,8 +46,10 @@ struct Inner {
 pub enum Renewed {
     /// It lives for another TTL.
     Yes,
-    /// There is no such session, or its end is under way.
+    /// There is no such session.
     Gone,
+    /// Its end is proposed and not yet applied. It may still come to nothing, so "gone" would be a lie: ask again.
+    Ending,
     /// These timers are not of that leadership (yet, or any more). Nothing was renewed.
     NotKept,
 }
@@ -90,7 +92,7 @@ impl SessionKeeper {
             .renew(Arc::clone(&session.id), ttl, Instant::now())
         {
             Renewal::Renewed => Renewed::Yes,
-            Renewal::Ending => Renewed::Gone,
+            Renewal::Ending => Renewed::Ending,
         }
     }
 

@@ -56,7 +56,7 @@ impl Consensus {
         match self.sessions.renew(self, &leadership, id) {
             Renewed::Yes => RenewReply::Renewed,
             Renewed::Gone => RenewReply::Gone,
-            Renewed::NotKept => RenewReply::NotLeader,
+            Renewed::NotKept | Renewed::Ending => RenewReply::NotLeader,
         }
     }
 
