@@ -30,7 +30,7 @@ use super::snapshot::{SnapshotFile, Snapshots};
 use super::state_machine::Snapshot;
 use super::types::{ServerId, TypeConfig, Vote};
 use crate::rpc::{Client, FrameKind, Kind, Lane, Stream};
-use crate::rt;
+use crate::rt::{self, Instant};
 
 /// Append requests sent and not answered: the other end takes no more of one stream than this.
 const WINDOW: usize = 64;
@@ -138,6 +138,9 @@ struct Session<'s, S> {
     connection: Option<Stream>,
     number: u64,
     unanswered: usize,
+    /// When the next answer is due. It moves with answers, not with requests: else a peer that takes everything and
+    /// answers nothing would be waited for as long as there is something to send.
+    answer_due: Instant,
     /// Answers that arrived together.
     ready: VecDeque<StreamAppendResult<TypeConfig>>,
     over: bool,
@@ -205,6 +208,7 @@ where
 
     fn answered(&mut self, result: StreamAppendResult<TypeConfig>) {
         self.unanswered = self.unanswered.saturating_sub(1);
+        self.answer_due = Instant::now() + self.network.response_timeout;
         self.ready.push_back(result);
     }
 
@@ -215,7 +219,7 @@ where
         let silence = async {
             match self.unanswered {
                 0 => std::future::pending().await,
-                _ => rt::sleep(self.network.response_timeout).await,
+                _ => rt::sleep_until(self.answer_due).await,
             }
         };
         let may_send = !self.input_over && self.unanswered < WINDOW;
@@ -241,6 +245,9 @@ where
             Some(connection) => connection,
             None => self.network.append_connection().await?,
         };
+        if self.unanswered == 0 {
+            self.answer_due = Instant::now() + self.network.response_timeout;
+        }
         let mut next = Some(first);
         while let Some(request) = next.take() {
             let put = |out: &mut BytesMut| message::put_append(&request, out);
@@ -300,6 +307,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             input_over: false,
             connection: None,
             unanswered: 0,
+            answer_due: Instant::now(),
             ready: VecDeque::new(),
             over: false,
         };
