@@ -420,3 +420,6 @@ impl Record {
         Ok(history)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,11 @@
 
 pub mod check;
 pub mod client;
+#[cfg(feature = "sim")]
+pub mod cluster;
 pub mod disk;
+pub mod faults;
 pub mod history;
+#[cfg(feature = "sim")]
+pub mod scenario;
 pub mod workload;

@@ -115,7 +115,7 @@ impl Caller {
                 let (position, now) = recorder.end(self.number, ticket, &words);
                 return Outcome::Answered(answer, position, now);
             }
-            Ok(answer) if answer.text().starts_with("invalid session") => {
+            Ok(answer) if answer.text().contains("invalid session") => {
                 let (position, now) = recorder.end(self.number, ticket, &answer.text());
                 return Outcome::Answered(answer, position, now);
             }

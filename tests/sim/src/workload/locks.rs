@@ -164,7 +164,7 @@ impl Locker {
         let seen = match (answer.status, answer.text().as_str()) {
             (200, "true") => Acquired::Yes,
             (200, "false") => Acquired::No,
-            (500, text) if text.starts_with("invalid session") => Acquired::InvalidSession,
+            (500, text) if text.contains("invalid session") => Acquired::InvalidSession,
             (status, text) => {
                 recorder.wrong(format!("acquire: {status} {text}"));
                 return false;
