@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::wait_for;
@@ -91,7 +92,7 @@ impl Client {
         let stdout = child.stdout.take().expect("stdout must be piped");
         let said = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&said);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let said = Said {
                     at: Instant::now(),
@@ -107,6 +108,7 @@ impl Client {
             name: format!("{} {}", self.name(), arguments.join(" ")),
             child,
             said,
+            reader: Some(reader),
         }
     }
 }
@@ -121,6 +123,7 @@ pub struct Running {
     name: String,
     child: Child,
     said: Arc<Mutex<Vec<Said>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -170,6 +173,10 @@ impl Running {
             let status = self.child.try_wait().expect("a child must be waitable");
             status.ok_or_else(|| format!("{:?}", self.said().last().map(|said| said.line.clone())))
         });
+        // The last lines may still be on their way.
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("a reader must not panic");
+        }
         let said = self.said();
         assert!(
             status.success(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! holder   ── acquires ── renews ── (leader moves) ── renews ─ kill -9
-//! leader                                                        kill -9, comes back
+//! leader                                                        kill -9         moves
 //! lock     ────────────────── held ──────────────────── TTL .. 2 TTL ── free ── lock-delay ──
 //! others   ── wait ───────────────────────────────────────────────────────────────────────── one after the other
 //! ```
@@ -116,6 +116,8 @@ pub fn a_killed_holder_loses_its_lock_in_time(holding: Client, waiting: [Client;
     );
 
     // The lock-delay runs on across another change of the leader.
+    let leader = cluster.leader();
+    cluster.make_leader(1 - leader);
     cluster.servers[2].start();
     let (first, after) = wait_for("another to get the lock", LOCK_DELAY + RETRY_BOUND, || {
         let got = others
