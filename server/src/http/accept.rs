@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::handle::{Client, handle};
@@ -136,23 +137,55 @@ where
         head: limits.head,
         write: limits.write,
     };
-    let link = Link::new(socket, Arc::clone(&state), patience);
+    let mut link = Link::new(socket, Arc::clone(&state), patience);
+    let sniffed = tokio::select! {
+        biased;
+        sniffed = link.speaks_http2() => sniffed,
+        () = edge.shutdown.cancelled() => return,
+    };
     let service = service_fn(|request| {
         let (edge, state, client) = (Arc::clone(&edge), Arc::clone(&state), client.clone());
         async move { Ok::<_, Infallible>(handle(edge, state, client, request).await) }
     });
-    let builder = builder(limits.head_bytes);
-    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(link), service));
-    let result = tokio::select! {
-        biased;
-        result = serving.as_mut() => result,
-        () = edge.shutdown.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            rt::timeout(DRAIN, serving).await.unwrap_or(Ok(()))
+    let io = TokioIo::new(link);
+    let result = match sniffed {
+        Ok(false) => {
+            let serving = http1(limits.head_bytes).serve_connection(io, service);
+            drive(&edge, serving, |serving| serving.graceful_shutdown()).await
+        }
+        Ok(true) => {
+            let serving = http2(limits.head_bytes).serve_connection(io, service);
+            // Boxed: the many HTTP/1 connections should not pay for its size.
+            let driven = drive(&edge, serving, |serving| serving.graceful_shutdown());
+            Box::pin(driven).await
+        }
+        Err(error) => {
+            tracing::debug!(%error, %client, "HTTP connection broke before a request");
+            return;
         }
     };
     if let Err(error) = result {
         tracing::debug!(%error, %client, "HTTP connection broke");
+    }
+}
+
+/// Serves a connection to its end; when the server stops, until the requests under way are answered.
+async fn drive<C>(
+    edge: &Edge,
+    serving: C,
+    stop: impl FnOnce(Pin<&mut C>),
+) -> Result<(), hyper::Error>
+where
+    C: Future<Output = Result<(), hyper::Error>> + Send,
+{
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        biased;
+        result = serving.as_mut() => result,
+        () = edge.shutdown.cancelled() => {
+            stop(serving.as_mut());
+            rt::timeout(DRAIN, serving).await.unwrap_or(Ok(()))
+        }
     }
 }
 
@@ -171,10 +204,9 @@ const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
     Content-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 82\r\n\r\n\
     Your IP is issuing too many concurrent connections, please rate limit your calls\r\n";
 
-fn builder(head_bytes: usize) -> auto::Builder<Executor> {
-    let mut builder = auto::Builder::new(Executor);
+fn http1(head_bytes: usize) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         // Some clients compare header names byte by byte, in Go's spelling.
         .title_case_headers(true)
         // A client that closes its sending half still gets its answer; `link` watches for real hang-ups.
@@ -185,7 +217,11 @@ fn builder(head_bytes: usize) -> auto::Builder<Executor> {
         .header_read_timeout(None)
         .auto_date_header(!cfg!(feature = "sim"));
     builder
-        .http2()
+}
+
+fn http2(head_bytes: usize) -> http2::Builder<Executor> {
+    let mut builder = http2::Builder::new(Executor);
+    builder
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
