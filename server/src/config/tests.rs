@@ -217,7 +217,7 @@ fn good_values_are_read() {
             .to_string(),
         "127.0.0.5"
     );
-    assert_eq!(good("limits:\nlog_json: true").config.log_json, true);
+    assert!(good("limits:\nlog_json: true").config.log_json);
     assert_eq!(
         good("acl: {enabled: false, default_policy: allow, tokens: {agent: x}}")
             .warnings
