@@ -192,7 +192,8 @@ impl Server {
         self.wait_until_it_answers();
     }
 
-    /// Waits until it answers a linearizable read: it runs, knows a leader, and has applied what the leader has.
+    /// Waits until it is ready (it has caught up and its node is registered, which a session needs) and answers a
+    /// linearizable read: it knows a leader, and has applied what the leader has.
     pub fn wait_until_it_answers(&mut self) {
         let name = self.settings.node_name.clone();
         wait_for(&format!("{name} to answer a read"), START_BOUND, || {
@@ -202,7 +203,13 @@ impl Server {
                     self.output()
                 );
             }
-            let answer = self.try_send(&Request::new("GET", "/v1/kv/is-anybody-there"));
+            let answer = self.try_send(&Request::new("GET", "/readyz"));
+            let answer = match answer {
+                Ok(ready) if ready.status == 200 => {
+                    self.try_send(&Request::new("GET", "/v1/kv/is-anybody-there"))
+                }
+                other => other,
+            };
             match answer {
                 Ok(answer) if matches!(answer.status, 200 | 404) => Ok(()),
                 Ok(answer) => Err(format!("{} {}", answer.status, answer.text())),
