@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ReadPolicy;
-use rollcall_state::{Command, Proposal};
+use rollcall_state::{Command, Proposal, Stamp};
 
 use crate::clock::ClusterClock;
 use crate::cluster::messages::{self, Forwarded, Method, ReadIndexReply};
@@ -177,13 +177,20 @@ impl Consensus {
         }
     }
 
+    /// Cluster time, for what this server writes as leader.
+    pub(crate) fn cluster_time(&self) -> Stamp {
+        // The leadership first: what was applied after it was read can only put the time forward.
+        let leadership = self.raft.leadership();
+        self.clock.now(self.published.state().stamp(), leadership)
+    }
+
     async fn write_here(&self, encoded: &Bytes) -> Written {
         let waiting = self.pending_writes.fetch_add(1, Ordering::Relaxed);
         let _pending = Pending(&self.pending_writes);
         if waiting >= self.pending_writes_max {
             return Written::Failed(ProposeError::Busy(self.pending_writes_max));
         }
-        let at = self.clock.now(self.published.state().stamp());
+        let at = self.cluster_time();
         let data =
             Proposal::stamp_encoded(at, encoded).expect("the command must have been checked");
         let data = LogData(data);

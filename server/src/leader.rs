@@ -74,6 +74,8 @@ async fn duties(consensus: &Arc<Consensus>, leadership: crate::raft::LeaderId) {
     while consensus.barrier().await.is_err() {
         rt::sleep(RETRY_PAUSE).await;
     }
+    // Cluster time runs from here on, also while nobody writes.
+    consensus.cluster_time();
     name_cluster(consensus).await;
     tokio::join!(
         consensus.sessions.keep(consensus, leadership),
