@@ -74,11 +74,16 @@ class Cluster:
         for port in self.ports:
             while not self.answers(port):
                 if time.monotonic() > deadline:
-                    raise SystemExit(f"{self.name}: port {port} does not serve; see {self.directory}")
+                    raise SystemExit(f"{self.name}: port {port} does not serve:\n{self.last_words()}")
                 for process in self.processes:
                     if process.poll() is not None:
-                        raise SystemExit(f"{self.name}: a server ended with {process.returncode}; see {self.directory}")
+                        raise SystemExit(f"{self.name}: a server ended with {process.returncode}:\n{self.last_words()}")
                 time.sleep(0.1)
+
+    def last_words(self):
+        """The last lines of every server's log: the directory goes when the run ends."""
+        logs = sorted(self.directory.glob("*.log"))
+        return "\n".join(line for log in logs for line in log.read_text(errors="replace").splitlines()[-8:])
 
     def stop(self):
         for process in self.processes:
