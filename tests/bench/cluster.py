@@ -169,6 +169,7 @@ class Rollcall(Cluster):
                 "retry_interval": "500ms",
                 "log_level": "info",
             }
+            config.update(json.loads(os.environ.get("ROLLCALL_BENCH_CONFIG", "{}")))
             (self.directory / f"server-{number}.yaml").write_text(json.dumps(config))
 
     def command(self, number):
