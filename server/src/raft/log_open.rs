@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageBackend as _};
 
+use super::log_journal::{self, Journal};
 use super::log_tail::Tail;
 use super::log_writer::{
-    LOG, META, META_COMMITTED, META_FORMAT, META_NAMED, META_PURGED, META_VOTE,
+    LOG, META, META_COMMITTED, META_FORMAT, META_JOURNAL, META_NAMED, META_PURGED, META_VOTE,
+    journal_mark,
 };
-use super::record::{RecordError, check_entry, seal, take_log_id, take_vote, unseal};
-use super::types::LogId;
+use super::record::{RecordError, check_entry, put_entry, seal, take_log_id, take_vote, unseal};
+use super::types::{Entry, LogId};
 use crate::disk::overlay::{Boxed, Overlay};
 use crate::disk::{Disk, SharedDisk};
 
@@ -31,9 +33,9 @@ const COMPACT_BELOW_PART: u64 = 4;
 /// Why the log cannot be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The data directory holds snapshots but no log.
+    /// The data directory holds snapshots or a journal, but no log.
     #[error(
-        "{} is missing, though its directory holds snapshots. Put it back from where it was moved, or give this server an empty data directory",
+        "{} is missing, though its directory holds a journal or snapshots. Put it back from where it was moved, or give this server an empty data directory",
         path.display()
     )]
     Missing {
@@ -83,6 +85,7 @@ pub enum StoreError {
 pub(super) struct Opened {
     pub(super) path: PathBuf,
     pub(super) database: Database,
+    pub(super) journal: Journal,
     pub(super) tail: Tail,
     /// Entries below this index may still have to be deleted.
     pub(super) first_on_disk: Option<u64>,
@@ -106,15 +109,27 @@ pub(super) fn open(disk: &SharedDisk, directory: &Path) -> Result<Opened, StoreE
         .create_with_backend(overlay)
         .map_err(|error| database_error(&path, error))?;
     let (tail, first_on_disk) = verify(&checked, &path)?;
+    let (generation, in_use) = journal_state(&checked, &path)?;
     drop(checked);
+    let journal_path = directory.join(log_journal::FILE_NAME);
+    let journaled = match in_use {
+        true => log_journal::read(disk.as_ref(), &journal_path, generation)?,
+        false => Vec::new(),
+    };
+    let tail = with_journaled(tail, &journaled, &journal_path)?;
     let mut database = Database::builder()
         .set_cache_size(CACHE_BYTES)
         .create_with_backend(Boxed(open_backend(disk.as_ref(), &path)?))
         .map_err(|error| database_error(&path, error))?;
     compact_if_worthwhile(disk.as_ref(), &path, &mut database)?;
+    let journal = Journal::open(disk.as_ref(), &journal_path, generation + 1)
+        .map_err(|source| io_error(&journal_path, source))?;
+    take_over(&database, &journaled, journal.generation())
+        .map_err(|error| io_error(&path, io::Error::other(error)))?;
     Ok(Opened {
         path,
         database,
+        journal,
         tail,
         first_on_disk,
     })
@@ -124,7 +139,9 @@ fn create(disk: &dyn Disk, directory: &Path, path: &Path) -> Result<(), StoreErr
     let names = disk
         .list(directory)
         .map_err(|source| io_error(directory, source))?;
-    if names.iter().any(|name| super::snapshot::is_snapshot(name)) {
+    let rest_of_a_log =
+        |name: &String| super::snapshot::is_snapshot(name) || name == log_journal::FILE_NAME;
+    if names.iter().any(rest_of_a_log) {
         return Err(StoreError::Missing {
             path: path.to_owned(),
         });
@@ -203,6 +220,61 @@ fn verify(database: &Database, path: &Path) -> Result<(Tail, Option<u64>), Store
         return Err(damaged(path, "committed entries are missing at its end"));
     }
     Ok((Tail::found(vote, committed, purged, last), first_on_disk))
+}
+
+/// The journal's generation, and whether it may hold entries.
+fn journal_state(database: &Database, path: &Path) -> Result<(u64, bool), StoreError> {
+    let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+        let transaction = database.begin_read()?;
+        let meta = transaction.open_table(META)?;
+        let value = meta.get(META_JOURNAL)?;
+        Ok(value.map(|value| value.value().to_vec()))
+    };
+    let Some(sealed) = read().map_err(|error| damaged(path, error))? else {
+        return Ok((0, false));
+    };
+    let content = unseal(&sealed, META_JOURNAL).map_err(|error| damaged(path, error))?;
+    match content.split_first_chunk::<8>() {
+        Some((generation, [in_use])) => Ok((u64::from_le_bytes(*generation), *in_use != 0)),
+        Some(_) | None => Err(damaged(path, "its mark of the journal is not one")),
+    }
+}
+
+/// The log with what the journal adds to its end.
+fn with_journaled(tail: Tail, journaled: &[Entry], journal: &Path) -> Result<Tail, StoreError> {
+    let mut last = tail.last;
+    for entry in journaled {
+        let at = entry.log_id.index;
+        if let Some(expected) = last.map(|last| last.index + 1)
+            && at != expected
+        {
+            return Err(damaged(
+                journal,
+                format!("entry {at} stands where {expected} must follow"),
+            ));
+        }
+        last = Some(entry.log_id);
+    }
+    Ok(Tail::found(tail.vote, tail.committed, tail.purged, last))
+}
+
+/// Puts the journal's entries into the log and starts a new generation, in one commit.
+fn take_over(database: &Database, journaled: &[Entry], generation: u64) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut log = transaction.open_table(LOG)?;
+        let mut record = bytes::BytesMut::new();
+        for entry in journaled {
+            record.clear();
+            put_entry(entry, &mut record);
+            log.insert(entry.log_id.index, &record[..])?;
+        }
+        let mark = journal_mark(generation, true);
+        transaction
+            .open_table(META)?
+            .insert(META_JOURNAL, mark.as_ref())?;
+    }
+    Ok(transaction.commit()?)
 }
 
 fn check_format(content: Option<Vec<u8>>, path: &Path) -> Result<(), StoreError> {

@@ -78,6 +78,8 @@ impl Store {
             purging: purging.map(|(first, purged)| (first, purged.index)),
             committed_on_disk,
             written_end,
+            journal: opened.journal,
+            journaled: Vec::new(),
             sabotage,
         };
         let path = opened.path;

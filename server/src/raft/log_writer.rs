@@ -1,10 +1,11 @@
-//! The one writer of the log's file: it carries all that queued in one transaction, then answers all.
+//! The one writer of the log's files: it makes all that queued durable with one sync, then answers all.
 //!
 //! A thread of its own in the real build, since a sync takes milliseconds; a spawned task in simulation. After the first
 //! error it writes nothing more: what the disk holds is not known any longer.
 //!
 //! ```text
-//! append, vote, truncate, purge, put ──queue──▶ writer: begin · all that queued · commit (one sync) ──▶ callbacks
+//! entries only ──queue──▶ writer: one record in the journal (one sync) ──▶ callbacks; redb later
+//! anything else, or the journal is full ▶ writer: begin · what is in the journal · all that queued · commit (one sync) ──▶ callbacks
 //! ```
 
 use std::io;
@@ -18,6 +19,7 @@ use redb::{Database, Durability, TableDefinition, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::fatal::Fatal;
+use super::log_journal::Journal;
 use super::log_tail::Tail;
 use super::record::{entry_bytes, put_entry, put_log_id, put_vote, seal};
 use super::types::{Entry, LogId, TypeConfig, Vote};
@@ -32,6 +34,8 @@ pub(super) const META_FORMAT: &str = "format";
 pub(super) const META_VOTE: &str = "vote";
 pub(super) const META_COMMITTED: &str = "committed";
 pub(super) const META_PURGED: &str = "purged";
+/// The journal's generation, and whether it may hold entries.
+pub(super) const META_JOURNAL: &str = "journal";
 /// Prefix of the server's own named values, so that they cannot clash with Raft's.
 pub(super) const META_NAMED: &str = "named/";
 
@@ -80,6 +84,9 @@ pub(super) struct Writer {
     pub(super) committed_on_disk: Option<LogId>,
     /// One past the last entry that was ever written: a mark of what is committed must not run ahead of it.
     pub(super) written_end: u64,
+    pub(super) journal: Journal,
+    /// Entries that are durable in the journal and not yet in redb, with the epochs of their appends.
+    pub(super) journaled: Vec<(Vec<Entry>, u64)>,
     pub(super) sabotage: Sabotage,
     /// Since when the commit under way has not come back.
     pub(super) busy_since: BusySince,
@@ -171,20 +178,31 @@ impl Writer {
         };
         let mut flow = std::ops::ControlFlow::Continue(());
         for operation in batch {
-            let result = outcome.clone().map_err(io::Error::other);
+            let result = match &outcome {
+                Ok(_) => Ok(()),
+                Err(why) => Err(io::Error::other(why.clone())),
+            };
             match operation {
                 Operation::Append {
                     entries,
                     epoch,
                     flushed,
                 } => {
-                    if let (Ok(()), Some(last)) = (&result, entries.last()) {
-                        self.tail.lock().flushed(epoch, last.log_id.index);
+                    match outcome {
+                        Ok(Where::Journal) => self.journaled.push((entries, epoch)),
+                        Ok(Where::Redb) => self.in_redb(&entries, epoch),
+                        Err(_) => {}
                     }
                     flushed.io_completed(result);
                 }
                 Operation::Close(done) => {
                     flow = std::ops::ControlFlow::Break(());
+                    if outcome.is_ok()
+                        && let Err(error) = self.journal.clear()
+                    {
+                        // redb knows that nothing is in it: the file is only longer than it need be.
+                        tracing::debug!(%error, "the journal was not emptied");
+                    }
                     // Who waits for the end is told by `done` being dropped with the writer.
                     drop(done);
                 }
@@ -200,11 +218,45 @@ impl Writer {
         flow
     }
 
-    fn commit_timed(&mut self, batch: &[Operation]) -> Result<(), redb::Error> {
+    fn commit_timed(&mut self, batch: &[Operation]) -> Result<Where, redb::Error> {
         *self.busy_since.lock() = Some(crate::rt::Instant::now());
-        let outcome = self.commit(batch);
+        let outcome = match self.append_to_journal(batch) {
+            Ok(true) => Ok(Where::Journal),
+            Ok(false) => self.commit(batch).map(|()| Where::Redb),
+            Err(error) => Err(redb::Error::Io(error)),
+        };
         *self.busy_since.lock() = None;
         outcome
+    }
+
+    /// `false`: the batch is nothing for the journal, or does not fit any more.
+    fn append_to_journal(&mut self, batch: &[Operation]) -> io::Result<bool> {
+        let mut entries = Vec::new();
+        for operation in batch {
+            match operation {
+                Operation::Append { entries: more, .. } => entries.extend(more),
+                Operation::Vote(..)
+                | Operation::TruncateFrom(..)
+                | Operation::Purge(..)
+                | Operation::Put(..)
+                | Operation::Close(_) => return Ok(false),
+            }
+        }
+        if entries.is_empty() || self.sabotage.skips_fsync() {
+            return Ok(false);
+        }
+        let appended = self.journal.append(entries.into_iter())?;
+        if appended {
+            self.written_end = self.written_end.max(end_of(batch));
+        }
+        Ok(appended)
+    }
+
+    /// From now on these may be read from redb.
+    fn in_redb(&self, entries: &[Entry], epoch: u64) {
+        if let Some(last) = entries.last() {
+            self.tail.lock().flushed(epoch, last.log_id.index);
+        }
     }
 
     fn commit(&mut self, batch: &[Operation]) -> Result<(), redb::Error> {
@@ -212,6 +264,7 @@ impl Writer {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(self.durability(batch))?;
         let mut purging = self.purging;
+        self.put_journaled(&transaction, batch)?;
         self.put_batch(&transaction, batch, &mut purging)?;
         purging = delete_purged(&transaction, purging)?;
         let written_end = self.written_end.max(end_of(batch));
@@ -224,6 +277,12 @@ impl Writer {
             meta.insert(META_COMMITTED, sealed.as_ref())?;
         }
         transaction.commit()?;
+        if !self.journaled.is_empty() {
+            self.journal.restart(self.journal.generation() + 1);
+        }
+        for (entries, epoch) in std::mem::take(&mut self.journaled) {
+            self.in_redb(&entries, epoch);
+        }
         self.purging = purging;
         self.written_end = written_end;
         self.committed_on_disk = news.or(self.committed_on_disk);
@@ -236,6 +295,30 @@ impl Writer {
             return Durability::None;
         }
         Durability::Immediate
+    }
+
+    /// Takes over what is in the journal, and says so.
+    fn put_journaled(
+        &self,
+        transaction: &WriteTransaction,
+        batch: &[Operation],
+    ) -> Result<(), redb::Error> {
+        let closes = |operation: &Operation| matches!(operation, Operation::Close(_));
+        let closing = batch.iter().any(closes);
+        if self.journaled.is_empty() && !closing {
+            return Ok(());
+        }
+        let mut log = transaction.open_table(LOG)?;
+        let mut record = BytesMut::new();
+        for entry in self.journaled.iter().flat_map(|(entries, _)| entries) {
+            record.clear();
+            put_entry(entry, &mut record);
+            log.insert(entry.log_id.index, &record[..])?;
+        }
+        let mut meta = transaction.open_table(META)?;
+        let mark = journal_mark(self.journal.generation() + 1, !closing);
+        meta.insert(META_JOURNAL, mark.as_ref())?;
+        Ok(())
     }
 
     fn put_batch(
@@ -277,6 +360,21 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Where a batch was made durable.
+#[derive(Clone, Copy)]
+enum Where {
+    Journal,
+    Redb,
+}
+
+/// The value of [`META_JOURNAL`].
+pub(super) fn journal_mark(generation: u64, in_use: bool) -> Bytes {
+    seal(|out| {
+        out.extend_from_slice(&generation.to_le_bytes());
+        out.extend_from_slice(&[u8::from(in_use)]);
+    })
 }
 
 /// One past the last entry of a batch, or 0.

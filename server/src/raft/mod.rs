@@ -1,12 +1,13 @@
 //! Raft: openraft over redb, snapshot files and our framed connections.
 //!
-//! The only module that knows openraft. `log_store` holds log, vote and small named values in one redb file, written by one
-//! group-commit writer; `state_machine` applies and publishes; `snapshot` writes and reads snapshot files; `network`
+//! The only module that knows openraft. `log_store` holds log, vote and small named values in one redb file with a journal in front,
+//! written by one group-commit writer; `state_machine` applies and publishes; `snapshot` writes and reads snapshot files; `network`
 //! and `service` are the two ends of a connection between servers; `node` puts the parts together.
 
 mod apply;
 pub mod archive;
 mod fatal;
+mod log_journal;
 mod log_open;
 mod log_store;
 mod log_tail;
