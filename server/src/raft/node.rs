@@ -57,6 +57,8 @@ pub struct SnapshotLimits {
     pub log_entries: u64,
     /// Entries kept after a snapshot for followers that lag a little.
     pub keep_entries: u64,
+    /// Bytes kept after a snapshot, about: fewer entries are kept when they are large.
+    pub keep_bytes: u64,
 }
 
 impl Default for SnapshotLimits {
@@ -65,6 +67,7 @@ impl Default for SnapshotLimits {
             log_bytes: 64 << 20,
             log_entries: 1_000_000,
             keep_entries: 10_000,
+            keep_bytes: 64 << 20,
         }
     }
 }
@@ -337,7 +340,40 @@ async fn snapshots_when_due(
         growth.bytes.store(0, Ordering::Relaxed);
         growth.entries.store(0, Ordering::Relaxed);
         tracing::info!(bytes, entries, "the log has grown; taking a snapshot");
+        let applied = raft.metrics().borrow_watched().last_applied;
         if raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+        let average = bytes / entries.max(1);
+        let keep = limits.keep_entries.min(limits.keep_bytes / average.max(1));
+        purge_after_snapshot(&raft, applied.map_or(0, |id| id.index), keep).await;
+    }
+}
+
+/// Waits until a snapshot holds everything up to `applied` and drops all of the log before it but `keep` entries. openraft
+/// itself keeps a number of entries, whatever their size: after a restore they would be gigabytes.
+async fn purge_after_snapshot(raft: &Raft, applied: u64, keep: u64) {
+    let mut metrics = raft.metrics();
+    loop {
+        let (snapshot, running) = {
+            let now = metrics.borrow_watched();
+            (
+                now.snapshot.map_or(0, |id| id.index),
+                now.running_state.is_ok(),
+            )
+        };
+        if !running {
+            return;
+        }
+        if snapshot >= applied {
+            // An error means that Raft has stopped, which others report.
+            let _ = raft
+                .trigger()
+                .purge_log(snapshot.saturating_sub(keep))
+                .await;
+            return;
+        }
+        if metrics.changed().await.is_err() {
             return;
         }
     }

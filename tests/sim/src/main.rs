@@ -127,6 +127,7 @@ fn run_here(arguments: &Arguments) -> bool {
                 log_bytes: 1 << 20,
                 log_entries: 120,
                 keep_entries: 30,
+                keep_bytes: 1 << 20,
             }),
         },
         keep_lines: arguments.trace,
