@@ -57,6 +57,10 @@ struct Record {
     deletes: Vec<bool>,
     counts: Counts,
     wrong: Vec<String>,
+    /// When faults ended.
+    healed_ns: Option<u64>,
+    /// A write that was sent after that was acknowledged.
+    works: bool,
 }
 
 /// A call on a lock key; sessions by their position among all sessions of the run.
@@ -148,9 +152,25 @@ impl Recorder {
         }
     }
 
+    /// Faults are over.
+    pub fn healed(&self) {
+        let mut record = self.0.lock();
+        record.healed_ns = Some(record.now());
+        record.note("healed");
+    }
+
+    /// Whether a write that was sent after the faults was acknowledged: then a leader stands, whatever servers believe.
+    pub fn works(&self) -> bool {
+        self.0.lock().works
+    }
+
     /// Adds a call on a group of keys.
     pub fn kv(&self, group: usize, ticket: Ticket, returned: Option<u64>, op: KvOp) {
-        self.0.lock().kv.push((
+        let mut record = self.0.lock();
+        let is_write = matches!(op, KvOp::Put(..) | KvOp::Delete(_));
+        let after = record.healed_ns.is_some_and(|healed| healed < ticket.at_ns);
+        record.works |= is_write && after && returned.is_some();
+        record.kv.push((
             group,
             Call {
                 invoked: ticket.invoked,

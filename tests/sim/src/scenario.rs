@@ -183,12 +183,19 @@ impl Run<'_> {
         }
         self.heal();
         let recorder = self.cluster.recorder.clone();
-        if !self.until(LEADER_WITHIN, |run| run.cluster.stands()) {
+        let stands = |run: &mut Self| run.cluster.recorder.works() && run.cluster.stands();
+        if !self.until(LEADER_WITHIN, stands) {
             recorder.wrong(format!("no leader {LEADER_WITHIN:?} after the last fault"));
         }
         let calm_from = self.cluster.now();
-        recorder.note("calm");
-        self.until(CALM, |_| false);
+        let leader = self.cluster.leader();
+        recorder.note(&format!("calm, s{leader:?} leads"));
+        if self.until(CALM, |run| run.cluster.leader() != leader) {
+            let now = self.cluster.leader();
+            recorder.wrong(format!(
+                "leadership went from {leader:?} to {now:?} without a fault"
+            ));
+        }
         stop.store(true, Ordering::Relaxed);
         let all_done = |_: &mut Self| clients.iter().all(|done| done.load(Ordering::Relaxed));
         if !self.until(STOP_WITHIN, all_done) {
@@ -299,7 +306,14 @@ impl Run<'_> {
             Fault::Slow(_) => cluster
                 .sim
                 .set_max_message_latency(Duration::from_millis(self.plan.latency_ms)),
-            Fault::Pause(_) => cluster.set_paused(victim, false),
+            Fault::Pause(_) => {
+                let still = |(planned, of): &(Planned, usize)| {
+                    *of == victim && matches!(planned.fault, Fault::Pause(_))
+                };
+                if !self.active.iter().any(still) {
+                    cluster.set_paused(victim, false);
+                }
+            }
             Fault::DiskFull(_) | Fault::SyncFails(_) => cluster.set_trouble(victim, Trouble::None),
             Fault::ClockStep(..) => cluster.step_clock(victim, 0),
             Fault::CutOff(_)
@@ -349,7 +363,7 @@ impl Run<'_> {
         }
         self.cluster.block(BTreeSet::new());
         self.cluster.reblock();
-        self.cluster.recorder.note("healed");
+        self.cluster.recorder.healed();
     }
 
     /// Every server takes a write, shows everybody's, and wakes those who wait.
