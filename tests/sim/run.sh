@@ -8,8 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 jobs=${ROLLCALL_SIM_JOBS:-$(nproc)}
-export CARGO_TARGET_DIR=${ROLLCALL_SIM_TARGET:-${XDG_CACHE_HOME:-$HOME/.cache}/rollcall/target-sim}
-RUSTFLAGS="--cfg tokio_unstable" cargo build --quiet --profile sim -p rollcall-sim --features sim
+export CARGO_TARGET_DIR=${ROLLCALL_SIM_TARGET:-${ROLLCALL_CACHE:-$HOME/.cache/rollcall}/target-sim}
+RUSTFLAGS="--cfg tokio_unstable" cargo build --locked --quiet --profile sim -p rollcall-sim --features sim
 sim=$CARGO_TARGET_DIR/sim/rollcall-sim
 
 sabotages() {

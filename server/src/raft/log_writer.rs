@@ -124,7 +124,8 @@ impl Writer {
                         None => break,
                     },
                 };
-                let delay = crate::rt::random_u64() % (SIMULATED_WRITE_MAX_MS + 1);
+                let at_most = SIMULATED_WRITE_MAX_MS + crate::rt::sim::Host::current_slow_disk_ms();
+                let delay = crate::rt::random_u64() % (at_most + 1);
                 crate::rt::sleep(std::time::Duration::from_millis(delay)).await;
                 let batch = self.gather(first);
                 if self.write(batch).is_break() {

@@ -35,6 +35,8 @@ struct HostState {
     waiting: Vec<Waker>,
     /// Added to the time of day.
     clock_step_seconds: i64,
+    /// A write to the log takes up to this much longer than usual, milliseconds.
+    slow_disk_ms: u64,
 }
 
 impl Host {
@@ -61,6 +63,17 @@ impl Host {
     /// Sets how far this host's time of day is off.
     pub fn step_clock(&self, seconds: i64) {
         self.state.lock().clock_step_seconds = seconds;
+    }
+
+    /// Makes writes to this host's log take up to so many milliseconds longer.
+    pub fn slow_disk(&self, milliseconds: u64) {
+        self.state.lock().slow_disk_ms = milliseconds;
+    }
+
+    /// How much longer a write of the current host may take, milliseconds.
+    pub(crate) fn current_slow_disk_ms() -> u64 {
+        HOST.try_with(|host| host.state.lock().slow_disk_ms)
+            .unwrap_or(0)
     }
 
     /// How far the time of day of the current host is off; 0 outside of a host.

@@ -267,6 +267,11 @@ impl<'a> Cluster<'a> {
         self.servers[number].host.set_paused(paused);
     }
 
+    /// Sets how much longer a server's writes may take.
+    pub fn slow_disk(&self, number: usize, milliseconds: u64) {
+        self.servers[number].host.slow_disk(milliseconds);
+    }
+
     /// Sets how far a server's time of day is off.
     pub fn step_clock(&self, number: usize, seconds: i64) {
         self.servers[number].host.step_clock(seconds);

@@ -53,6 +53,8 @@ pub enum Fault {
     CrashAll(Crash),
     /// The victim's disk is full: it stops for good, and is started again when there is room.
     DiskFull(Victim),
+    /// The victim's writes take up to so many milliseconds.
+    SlowDisk(Victim, u64),
     /// The victim's disk cannot sync.
     SyncFails(Victim),
     /// The victim's time of day is off by so many seconds.
@@ -209,7 +211,12 @@ fn draw(random: &mut SmallRng, servers: usize, character: u32) -> (Fault, u64) {
                 random.random_range(1_500..4_500),
             ),
         },
-        _ => match random.random_range(0..5u32) {
+        _ => match random.random_range(0..7u32) {
+            5 | 6 => {
+                let up_to = [40, 200, 1000][random.random_range(0..3usize)];
+                let fault = Fault::SlowDisk(victim, up_to);
+                (fault, random.random_range(500..3_000))
+            }
             0 => (Fault::DiskFull(victim), random.random_range(100..800)),
             1 => (Fault::SyncFails(victim), random.random_range(100..800)),
             2 => (Fault::Transfer, 0),

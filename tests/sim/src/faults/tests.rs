@@ -37,6 +37,7 @@ fn a_hundred_seeds_hold_every_kind_of_fault_and_fast_restarts() {
         ("pause", count(|f| matches!(f, Fault::Pause(_)))),
         ("crash of all", count(|f| matches!(f, Fault::CrashAll(_)))),
         ("full disk", count(|f| matches!(f, Fault::DiskFull(_)))),
+        ("slow disk", count(|f| matches!(f, Fault::SlowDisk(..)))),
         ("sync fails", count(|f| matches!(f, Fault::SyncFails(_)))),
         ("clock step", count(|f| matches!(f, Fault::ClockStep(..)))),
         ("transfer", count(|f| matches!(f, Fault::Transfer))),
