@@ -25,7 +25,7 @@ use super::types::Entry;
 use crate::disk::{Disk, write_atomically};
 
 /// Name of the file in the data directory.
-pub const FILE_NAME: &str = "raft.journal";
+pub(super) const FILE_NAME: &str = "raft.journal";
 /// Length of the file while it is in use. What it holds is in memory too, and is what one commit of redb takes over: more would
 /// let writes wait for that commit.
 const FILE_BYTES: u64 = 1 << 20;
