@@ -35,12 +35,13 @@ struct Writers {
 }
 
 impl Writers {
-    fn start(addresses: &[SocketAddr]) -> Self {
+    /// `name` keeps the keys of several generations of writers apart.
+    fn start(name: &str, addresses: &[SocketAddr]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let count = Arc::new(AtomicUsize::new(0));
         let acknowledged = Acknowledged::default();
         let threads = (0..WRITERS).map(|writer| {
-            let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
+            let (stop, count, name) = (Arc::clone(&stop), Arc::clone(&count), name.to_owned());
             let (acknowledged, addresses) = (Arc::clone(&acknowledged), addresses.to_vec());
             std::thread::spawn(move || {
                 let mut server = writer;
@@ -50,7 +51,7 @@ impl Writers {
                         break;
                     }
                     let (key, value) = (
-                        format!("kill/{writer}/{number}"),
+                        format!("kill/{name}/{writer}/{number}"),
                         format!("{writer}-{number}"),
                     );
                     let address = addresses[server % addresses.len()];
@@ -160,7 +161,7 @@ fn assert_all_are_there(cluster: &Cluster, acknowledged: &BTreeMap<String, Strin
 fn one_victim_at_a_time_loses_no_acknowledged_write() {
     let mut cluster = Cluster::start();
     let addresses: Vec<SocketAddr> = cluster.servers.iter().map(harness::Server::http).collect();
-    let writers = Writers::start(&addresses);
+    let writers = Writers::start("one", &addresses);
     for round in 0..rounds(8, 30) {
         writers.wait_for_more(WRITES_BETWEEN);
         // Every other victim is the leader.
@@ -188,7 +189,7 @@ fn all_three_at_once_lose_no_acknowledged_write() {
     let addresses: Vec<SocketAddr> = cluster.servers.iter().map(harness::Server::http).collect();
     let mut all = BTreeMap::new();
     for round in 0..rounds(3, 10) {
-        let writers = Writers::start(&addresses);
+        let writers = Writers::start(&format!("all-{round}"), &addresses);
         writers.wait_for_more(WRITES_BETWEEN);
         // One signal after the other without waiting for any: as near to one moment as it gets.
         for server in &cluster.servers {
