@@ -92,7 +92,7 @@ impl Plan {
     pub const HEAL: Duration = Duration::from_millis(9_000);
 
     /// The plan of a seed.
-    pub fn new(seed: u64, servers: usize, wipes: bool) -> Plan {
+    pub fn new(seed: u64, servers: usize) -> Plan {
         let mut random = SmallRng::seed_from_u64(seed ^ 0xfa17);
         let random = &mut random;
         let starts = (0..servers)
@@ -115,7 +115,7 @@ impl Plan {
             });
             at += random.random_range(100..900);
         }
-        if wipes && random.random_bool(0.3) {
+        if random.random_bool(0.25) {
             faults.push(wipe(random, servers));
         }
         faults.sort_by_key(|planned| planned.at);

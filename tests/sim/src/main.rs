@@ -29,9 +29,6 @@ struct Arguments {
     /// Breaks a promise; the run succeeds when a seed notices.
     #[arg(long, value_parser = ["skip_fsync", "leader_restore", "deposed_leader_answers", "renew_without_quorum", "apply_reads_clock"])]
     sabotage: Option<String>,
-    /// Disks may be wiped.
-    #[arg(long)]
-    wipes: bool,
     /// Prints the trace of each seed.
     #[arg(long)]
     trace: bool,
@@ -131,7 +128,6 @@ fn run_here(arguments: &Arguments) -> bool {
             }),
         },
         keep_lines: arguments.trace,
-        wipes: arguments.wipes,
     });
     let mut out = std::io::stdout().lock();
     for line in report.lines.iter().chain(&report.wrong) {
@@ -194,8 +190,8 @@ fn replay_arguments(arguments: &Arguments, seed: u64) -> Vec<String> {
     if let Some(name) = &arguments.sabotage {
         list.extend(["--sabotage".to_owned(), name.clone()]);
     }
-    for (given, name) in [(arguments.wipes, "--wipes"), (arguments.trace, "--trace")] {
-        list.extend(given.then(|| name.to_owned()));
+    if arguments.trace {
+        list.push("--trace".to_owned());
     }
     list
 }

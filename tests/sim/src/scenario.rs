@@ -39,8 +39,6 @@ pub struct Scenario {
     pub options: StartOptions,
     /// Keep the trace's lines.
     pub keep_lines: bool,
-    /// Disks may be wiped.
-    pub wipes: bool,
 }
 
 /// What came of it.
@@ -63,7 +61,7 @@ pub struct Report {
 /// Runs it. Once a process: tokio numbers its tasks per process, and the order of some things hangs on the number.
 pub fn run(scenario: &Scenario) -> Report {
     align_task_ids();
-    let plan = Plan::new(scenario.seed, scenario.servers, scenario.wipes);
+    let plan = Plan::new(scenario.seed, scenario.servers);
     let recorder = Recorder::new(scenario.servers, scenario.keep_lines);
     let sim = turmoil::Builder::new()
         .rng_seed(scenario.seed)

@@ -5,15 +5,15 @@ use super::*;
 #[test]
 fn a_seed_always_gives_the_same_plan() {
     for seed in 0..20 {
-        let plan = |wipes| format!("{:?}", Plan::new(seed, 3, wipes));
-        assert_eq!(plan(true), plan(true));
+        let plan = || format!("{:?}", Plan::new(seed, 3));
+        assert_eq!(plan(), plan());
     }
 }
 
 #[test]
 fn every_fault_strikes_in_order_and_ends_before_the_heal() {
     for seed in 0..200 {
-        let plan = Plan::new(seed, 5, true);
+        let plan = Plan::new(seed, 5);
         assert!(plan.faults.is_sorted_by_key(|planned| planned.at));
         for planned in &plan.faults {
             assert!(planned.at <= planned.until, "{planned:?}");
@@ -24,7 +24,7 @@ fn every_fault_strikes_in_order_and_ends_before_the_heal() {
 
 #[test]
 fn a_hundred_seeds_hold_every_kind_of_fault_and_fast_restarts() {
-    let plans = (0..100).flat_map(|seed| Plan::new(seed, 3, true).faults);
+    let plans = (0..100).flat_map(|seed| Plan::new(seed, 3).faults);
     let faults: Vec<Fault> = plans.map(|planned| planned.fault).collect();
     let count = |is: fn(&Fault) -> bool| faults.iter().filter(|fault| is(fault)).count();
     for (name, found) in [
