@@ -105,6 +105,17 @@ impl Plan {
         // Every seed has a character: what it does most.
         let character = random.random_range(0..6u32);
         let mut at = random.random_range(1_200..2_500u64);
+        // In every fifth seed a leader is cut off with clients on its side, and nothing else happens for so long that the
+        // others elect another, end sessions, and write.
+        if random.random_bool(0.2) {
+            let until = at + random.random_range(4_000..5_500);
+            faults.push(Planned {
+                at: Duration::from_millis(at),
+                until: Duration::from_millis(until),
+                fault: Fault::CutOff(Victim::Leader),
+            });
+            at = until + 300;
+        }
         while at < 8_400 {
             let (fault, lasts) = draw(random, servers, character);
             let until = (at + lasts).min(8_900);
@@ -197,7 +208,7 @@ fn draw(random: &mut SmallRng, servers: usize, character: u32) -> (Fault, u64) {
         0 | 1 => (Fault::Crash(victim, crash(random)), 0),
         2 => (
             partition(random, victim, servers),
-            random.random_range(200..4_000),
+            random.random_range(300..5_500),
         ),
         3 => (Fault::Pause(victim), random.random_range(30..2_500)),
         4 => match random.random_range(0..3u32) {

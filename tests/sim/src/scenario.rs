@@ -151,6 +151,13 @@ fn spawn_clients(
                 let locker = Locker::new(shared.clone(), at, seed_of(number));
                 tasks.push(rt::spawn(locker.run()));
             }
+            // On the side of the server that is cut off.
+            let faithful: &[u64] = if host == 0 { &[6, 7] } else { &[] };
+            for number in faithful {
+                let at = usize::try_from(*number).unwrap_or(0);
+                let locker = Locker::new(shared.clone(), at, seed_of(*number));
+                tasks.push(rt::spawn(locker.run_faithfully()));
+            }
             for task in tasks {
                 task.await.expect("a client must not panic");
             }

@@ -61,6 +61,8 @@ pub struct Caller {
     random: SmallRng,
     server: usize,
     client: Client,
+    /// Stays with its server whatever it answers.
+    faithful: bool,
 }
 
 impl Caller {
@@ -75,6 +77,7 @@ impl Caller {
             random,
             server,
             client,
+            faithful: false,
         }
     }
 
@@ -101,7 +104,8 @@ impl Caller {
         let ticket = self.shared.recorder.begin(self.number, self.server, &what);
         let answer = self.client.call(method, path, body, patience).await;
         let outcome = self.judge(ticket, answer);
-        if !matches!(outcome, Outcome::Answered(..)) && self.random.random_bool(0.6) {
+        let failed = !matches!(outcome, Outcome::Answered(..));
+        if failed && !self.faithful && self.random.random_bool(0.6) {
             self.move_on();
         }
         (ticket, outcome)

@@ -38,6 +38,25 @@ impl Locker {
         }
     }
 
+    /// One session after another, each only renewed, at one server whatever it answers: on the side of a leader that is
+    /// cut off this client sees whether renewals are acknowledged that nobody else knows of.
+    pub async fn run_faithfully(mut self) {
+        self.caller.faithful = true;
+        while !self.caller.shared.stopped() {
+            self.caller.think(200).await;
+            self.caller.move_on();
+            let Some(own) = self.create().await else {
+                continue;
+            };
+            for _ in 0..80 {
+                self.caller.think(own.ttl_ms / 4).await;
+                if self.caller.shared.stopped() || !self.renew(&own).await {
+                    break;
+                }
+            }
+        }
+    }
+
     /// One session after another until it is told to stop.
     pub async fn run(mut self) {
         while !self.caller.shared.stopped() {
