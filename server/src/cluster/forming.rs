@@ -230,7 +230,7 @@ impl Forming {
 
     /// There is a log: the cluster's id may still have to be written down.
     fn settled(&mut self, me: &About, others: &[About]) -> Result<Duration, FormingError> {
-        if me.cluster.is_none() {
+        if self.members.data_dir.identity().cluster.is_none() {
             let in_state = self
                 .consensus
                 .published

@@ -86,6 +86,11 @@ impl Members {
     pub fn about(&self) -> About {
         let identity = self.data_dir.identity();
         let consensus = self.consensus();
+        let initialised = consensus
+            .as_ref()
+            .is_some_and(|consensus| consensus.raft.initialised());
+        // With a log, what was promised has come about, also before it is written down as this directory's cluster.
+        let promised = identity.promise.as_ref().map(|promise| promise.cluster);
         About {
             id: identity.id,
             name: self.name.clone(),
@@ -93,10 +98,8 @@ impl Members {
             address: self.advertise.to_string(),
             boot: self.boot,
             expect: self.expect,
-            cluster: identity.cluster,
-            initialised: consensus
-                .as_ref()
-                .is_some_and(|consensus| consensus.raft.initialised()),
+            cluster: identity.cluster.or(promised.filter(|_| initialised)),
+            initialised,
             promise: identity.promise,
             leader: consensus
                 .and_then(|consensus| consensus.leader())
