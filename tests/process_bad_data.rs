@@ -19,9 +19,18 @@ const REFUSAL_BOUND: Duration = Duration::from_secs(60);
 /// Occurs in the log, so that a damaged bit can be put into an entry that counts.
 const TOKEN: &str = "the-value-that-is-looked-for";
 
-/// Every file below a directory with its content.
+/// Every file below a directory with its content. No server may run on it: files of one that does come and go.
 fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path).expect("a file must be readable");
+        (path, bytes)
+    };
+    names(directory).into_iter().map(read).collect()
+}
+
+/// Every file below a directory.
+fn names(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).expect("a data directory must be readable") {
@@ -29,10 +38,7 @@ fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() {
                 directories.push(path);
             } else {
-                files.insert(
-                    path.clone(),
-                    fs::read(&path).expect("a file must be readable"),
-                );
+                files.push(path);
             }
         }
     }
@@ -82,7 +88,7 @@ fn used(scratch: &Scratch) -> Server {
     }
     let directory = server.settings.data_dir.clone();
     wait_for("a snapshot file", REFUSAL_BOUND, || {
-        let files: Vec<_> = content(&directory).into_keys().collect();
+        let files = names(&directory);
         let snapshots = files
             .iter()
             .filter(|path| path.to_string_lossy().contains("snapshot"))
