@@ -21,7 +21,7 @@ use crate::clock::ClusterClock;
 use crate::cluster::messages::{self, Forwarded, Method, ReadIndexReply};
 use crate::door::{Committed, ProposeError, ReadError};
 use crate::raft::{LogData, Published, RaftHandle, ServerId};
-use crate::rounds::{RoundError, Rounds};
+use crate::rounds::{self, RoundError, Rounds};
 use crate::rpc::{self, CallError};
 use crate::rt::{self, Instant};
 use crate::sabotage::Sabotage;
@@ -269,7 +269,7 @@ impl Consensus {
                         None => Err(ReadError::NoLeader),
                     };
                 }
-                Err(RoundError::Busy) => return Err(ReadError::Busy(self.pending_writes_max)),
+                Err(RoundError::Busy) => return Err(ReadError::Busy(rounds::WAITING_MAX)),
                 Err(RoundError::NoLeader) => {}
             }
             if let Some(reason) = self.raft.fatal.reason() {

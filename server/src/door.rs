@@ -56,8 +56,8 @@ pub enum ReadError {
     /// No leader answered in time.
     #[error("No cluster leader")]
     NoLeader,
-    /// Too many parked queries.
-    #[error("too many parked queries (limit {0})")]
+    /// Too many reads wait for a read-index round.
+    #[error("too many reads wait (limit {0})")]
     Busy(usize),
     /// The server is stopping.
     #[error("server is stopping: {0}")]

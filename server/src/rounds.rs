@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::rt;
 
 /// Reads that may wait for a round. Past it a read is refused (503), since a queue that grows answers nobody.
-const WAITING_MAX: usize = 65_536;
+pub const WAITING_MAX: usize = 65_536;
 /// Rounds under way at once: while one waits for the network the next can start. More only split the batches.
 const ROUNDS_IN_FLIGHT_MAX: usize = 2;
 
