@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::wait_for;
+use crate::{Server, wait_for};
 
 /// A line that a program wrote.
 #[derive(Debug, Clone)]
@@ -196,4 +196,22 @@ impl Drop for Running {
             }
         }
     }
+}
+
+/// The whole exercise of a client takes a few seconds.
+const CHECK_BOUND: Duration = Duration::from_secs(60);
+
+/// Runs a client's whole exercise against a server: it ends well, and its last word is "ok".
+///
+/// # Panics
+/// When it does not.
+pub fn assert_finds_what_it_expects(client: Client, server: &Server) {
+    let running = client.start(&["check", &server.http().to_string(), client.name()]);
+    assert_eq!(
+        running
+            .wait_for_success(CHECK_BOUND)
+            .last()
+            .map(|said| said.line.as_str()),
+        Some("ok")
+    );
 }
