@@ -1,7 +1,7 @@
 //! The server: Raft over redb, the leader's duties, and the HTTP edge.
 //!
 //! `door` is the one way to the state: `propose`, `read`, `watch`. Edges (`http`, later dns) know the door, never
-//! Raft; `raft` is the only module that knows openraft; `rt` and `disk` are the only ones that know clock, sockets
+//! Raft; `raft` is the only module that knows openraft; only `rollcall_rt` knows clock, sockets
 //! and files, so that the simulation (feature `sim`) can put its own in their place.
 
 pub mod archive;
@@ -10,7 +10,6 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod consensus;
-pub mod disk;
 pub mod door;
 pub mod http;
 pub mod identity;
@@ -19,11 +18,12 @@ pub mod node_rows;
 pub mod raft;
 pub mod rounds;
 pub mod rpc;
-pub mod rt;
 pub mod run;
 pub mod sabotage;
 pub mod session_keeper;
 pub mod session_timers;
 pub mod watch;
 
+pub use rollcall_rt as rt;
+pub use rollcall_rt::disk;
 pub use run::{RunError, Running, StartOptions, run, start};

@@ -25,7 +25,7 @@ use crate::cluster::{ClusterHandler, Members};
 use crate::config::{Config, HttpListen};
 use crate::consensus::{Consensus, Parts};
 use crate::disk::SharedDisk;
-use crate::http::{Edge, HttpConfig, Spool};
+use crate::http::{EdgeConfig, HttpConfig, Spool};
 use crate::identity::{DataDir, IdentityError};
 use crate::raft::{self, RaftHandle, ServerId, SnapshotLimits};
 use crate::rpc::{self, AddressBook};
@@ -267,26 +267,29 @@ async fn serve_http(
         })
     });
     let limits = &config.limits;
-    let edge = Edge::new(
-        HttpConfig {
+    let edge = http::edge(
+        EdgeConfig {
             datacenter: config.datacenter.clone(),
-            node_name: config.node_name.clone(),
             default_query_time: config.default_query_time,
             max_query_time: config.max_query_time,
-            session_ttl_min: config.session_ttl_min,
             limits: http::Limits {
                 connections_per_client: limits.http_max_conns_per_client,
                 connections: limits.http_max_connections,
                 parked_queries: limits.max_parked_queries,
-                value_bytes: limits.kv_max_value_size,
-                txn_bytes: limits.txn_max_req_len,
                 ..http::Limits::default()
             },
+        },
+        HttpConfig {
+            node_name: config.node_name.clone(),
+            session_ttl_min: config.session_ttl_min,
+            value_bytes: limits.kv_max_value_size,
+            txn_bytes: limits.txn_max_req_len,
             spool: Some(Spool {
                 disk: Arc::clone(consensus.members.data_dir.disk()),
                 directory: config.data_dir.clone(),
             }),
             audit: audit.transpose()?,
+            ..HttpConfig::default()
         },
         Arc::clone(consensus) as Arc<dyn crate::door::Door>,
         shutdown.clone(),

@@ -9,16 +9,15 @@ use hyper::{Method, Response, StatusCode, Version};
 use rollcall_api::json;
 use rollcall_api::kv::KvRef;
 use rollcall_api::query::{Query, ReadOptions, encode_query, parse_u64};
+use rollcall_edge::{Body, Error, Meta, answer, body};
 use rollcall_state::command::{KvDelete, KvDeleteTree, KvMode, KvSet};
 use rollcall_state::row::KvEntry;
 use rollcall_state::{Command, Reply, Topic};
 use tokio::sync::mpsc;
 
-use super::answer::{self, Body, Meta};
 use super::blocking::read;
-use super::body;
-use super::error::Error;
-use super::handle::Call;
+use super::call::Call;
+use super::error::refused;
 use crate::rt;
 
 /// Lists longer than this are sent as they are written: a million keys need not stand in memory as JSON.
@@ -176,7 +175,7 @@ async fn put(call: &Call<'_>, body: &mut Incoming) -> Result<Response<Body>, Err
     } else {
         KvMode::Set
     };
-    let limit = call.edge.config.limits.value_bytes;
+    let limit = call.api.config.value_bytes;
     let too_large = |size| too_large(size, limit, "kv_max_value_size");
     let value = body::read(body, limit, &too_large).await?;
     let command = Command::KvSet(KvSet {
@@ -215,10 +214,7 @@ async fn write(call: &Call<'_>, command: Command) -> Result<Response<Body>, Erro
     match call.propose(command).await? {
         Reply::Bool(done) => Ok(answer::truth(done)),
         Reply::None => Ok(answer::truth(true)),
-        Reply::Refused(why) => Err(Error::Refused {
-            doing: "raft apply failed",
-            why,
-        }),
+        Reply::Refused(why) => Err(refused("raft apply failed", &why)),
         Reply::Txn(_) => Err(Error::internal(
             "a write of a key was answered as a transaction",
         )),

@@ -3,21 +3,20 @@
 use hyper::{Response, StatusCode};
 use rollcall_api::operator::{RaftConfiguration, RaftServer, TransferLeader};
 use rollcall_api::query::ReadOptions;
+use rollcall_edge::{Body, Error, answer};
 use rollcall_state::quote::quote;
 
-use super::answer::{self, Body};
-use super::error::Error;
-use super::handle::Call;
+use super::call::Call;
 use crate::door::RaftPeer;
 
 /// `GET /v1/status/leader`: an address, empty without a leader.
 pub(super) fn leader(call: &Call<'_>) -> Response<Body> {
-    call.json(&call.edge.door.leader_address().unwrap_or_default())
+    call.json(&call.api.door.leader_address().unwrap_or_default())
 }
 
 /// `GET /v1/status/peers`: addresses.
 pub(super) async fn peers(call: &Call<'_>) -> Result<Response<Body>, Error> {
-    let (peers, _) = call.edge.door.raft_peers().await?;
+    let (peers, _) = call.api.door.raft_peers().await?;
     let addresses: Vec<String> = peers.into_iter().map(|peer| peer.address).collect();
     Ok(call.json(&addresses))
 }
@@ -25,7 +24,7 @@ pub(super) async fn peers(call: &Call<'_>) -> Result<Response<Body>, Error> {
 /// `GET /v1/operator/raft/configuration`.
 pub(super) async fn raft_configuration(call: &Call<'_>) -> Result<Response<Body>, Error> {
     ReadOptions::parse(call.query)?;
-    let (peers, index) = call.edge.door.raft_peers().await?;
+    let (peers, index) = call.api.door.raft_peers().await?;
     let server = |peer: RaftPeer| RaftServer {
         id: peer.id,
         node: peer.node,
@@ -44,7 +43,7 @@ pub(super) async fn raft_configuration(call: &Call<'_>) -> Result<Response<Body>
 /// `DELETE /v1/operator/raft/peer?id=` or `?address=`.
 pub(super) async fn remove_peer(call: &Call<'_>) -> Result<Response<Body>, Error> {
     let given = |name| call.query.get(name).filter(|value| !value.is_empty());
-    let door = &call.edge.door;
+    let door = &call.api.door;
     let (what, wanted) = match (given("id"), given("address")) {
         (None, None) => {
             return Err(Error::bad_request(
@@ -79,14 +78,14 @@ pub(super) async fn remove_peer(call: &Call<'_>) -> Result<Response<Body>, Error
 /// `POST /v1/operator/raft/transfer-leader`, to `?id=` or to the best follower.
 pub(super) async fn transfer_leader(call: &Call<'_>) -> Result<Response<Body>, Error> {
     let id = call.query.get("id").filter(|id| !id.is_empty());
-    (call.edge.door.transfer_leader(id.map(|id| id.into_owned()))).await?;
+    (call.api.door.transfer_leader(id.map(|id| id.into_owned()))).await?;
     Ok(call.json(&TransferLeader { success: true }))
 }
 
 /// `GET /readyz`: whether this server has caught up once. Not whether there is a leader: then all servers would be taken out
 /// of service together, and with them whoever could elect one.
 pub(super) fn ready(call: &Call<'_>) -> Response<Body> {
-    if call.edge.door.caught_up_once() {
+    if call.api.door.caught_up_once() {
         answer::plain(StatusCode::OK, "ready\n")
     } else {
         let words = "not ready: this server has not caught up with the cluster since it started\n";

@@ -5,15 +5,14 @@ use hyper::body::Incoming;
 use rollcall_api::GoDuration;
 use rollcall_api::query::ReadOptions;
 use rollcall_api::session::{CreateRequest, Created, ServiceCheck};
+use rollcall_edge::{Body, Error, answer, body, undecodable};
 use rollcall_state::command::{Behavior, ServiceCheckRef, SessionCreate, SessionDestroy};
 use rollcall_state::row::Session;
 use rollcall_state::{Command, Reply, Topic};
 
-use super::answer::Body;
 use super::blocking::read;
-use super::error::{Error, undecodable};
-use super::handle::Call;
-use super::{answer, body};
+use super::call::Call;
+use super::error::refused;
 use crate::door::Consistency;
 use crate::rt;
 
@@ -35,17 +34,14 @@ pub(super) async fn create(call: &Call<'_>, body: &mut Incoming) -> Result<Respo
     let command = session(call, request)?;
     let id = command.id.clone();
     match call.propose(Command::SessionCreate(command)).await? {
-        Reply::Refused(why) => Err(Error::Refused {
-            doing: "apply failed",
-            why,
-        }),
+        Reply::Refused(why) => Err(refused("apply failed", &why)),
         Reply::None | Reply::Bool(_) | Reply::Txn(_) => Ok(call.json(&Created { id })),
     }
 }
 
 /// The session that is asked for, with defaults, within bounds.
 fn session(call: &Call<'_>, request: CreateRequest) -> Result<SessionCreate, Error> {
-    let config = &call.edge.config;
+    let config = &call.api.config;
     let node = request.node.unwrap_or_else(|| config.node_name.clone());
     if node.is_empty() {
         return Err(Error::internal("Must provide Node"));
@@ -102,10 +98,7 @@ pub(super) async fn destroy(call: &Call<'_>) -> Result<Response<Body>, Error> {
         .propose(Command::SessionDestroy(SessionDestroy { id }))
         .await?
     {
-        Reply::Refused(why) => Err(Error::Refused {
-            doing: "apply failed",
-            why,
-        }),
+        Reply::Refused(why) => Err(refused("apply failed", &why)),
         Reply::None | Reply::Bool(_) | Reply::Txn(_) => Ok(answer::truth(true)),
     }
 }
@@ -114,7 +107,7 @@ pub(super) async fn destroy(call: &Call<'_>) -> Result<Response<Body>, Error> {
 pub(super) async fn renew(call: &Call<'_>) -> Result<Response<Body>, Error> {
     ReadOptions::parse(call.query)?;
     let id = id(call)?;
-    let door = &call.edge.door;
+    let door = &call.api.door;
     if door.renew_session(id.to_owned()).await? {
         let mut session = door.local().state.session(id).value;
         if session.is_none() {

@@ -15,15 +15,18 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 use rollcall_api::query::ReadOptions;
+use rollcall_edge::{
+    Body, Error, Meta,
+    answer::{self, StreamError},
+    body,
+};
 use rollcall_state::command::{RestoreAbort, RestoreBegin, RestoreChunk, RestoreSwap};
 use rollcall_state::{Command, Include, Reply};
 use tokio::sync::mpsc;
 
 use super::Spool;
-use super::answer::{self, Body, Meta, StreamError};
-use super::body;
-use super::error::Error;
-use super::handle::Call;
+use super::call::Call;
+use super::error::refused;
 use crate::archive::{ArchiveError, FRAME_BYTES, Header, Reader, Writer};
 use crate::disk::{ReadFile, WriteFile};
 use crate::door::{Committed, Consistency, Door, ProposeError, View};
@@ -51,7 +54,7 @@ pub(super) async fn save(call: &Call<'_>) -> Result<Response<Body>, Error> {
         true => Consistency::Stale(None),
         false => Consistency::Linearizable,
     };
-    let view = call.edge.door.read(consistency).await?;
+    let view = call.api.door.read(consistency).await?;
     let meta = Meta {
         index: view.state.index().max(1),
         known_leader: view.known_leader,
@@ -60,7 +63,7 @@ pub(super) async fn save(call: &Call<'_>) -> Result<Response<Body>, Error> {
     let header = Header {
         index: view.state.index(),
         cluster: view.state.cluster_id().unwrap_or_default().to_owned(),
-        datacenter: call.edge.config.datacenter.clone(),
+        datacenter: call.edge.config().datacenter.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let kind = HeaderValue::from_static("application/octet-stream");
@@ -104,15 +107,15 @@ fn stream(view: View, header: &Header) -> Body {
 
 /// `PUT /v1/snapshot`.
 pub(super) async fn restore(call: &Call<'_>, body: &mut Incoming) -> Result<Response<Body>, Error> {
-    let Some(spool) = call.edge.config.spool.clone() else {
+    let Some(spool) = call.api.config.spool.clone() else {
         return Err(Error::internal(
             "this server has no place to keep an upload",
         ));
     };
-    let _only = Only::enter(&call.edge.restoring).ok_or(Error::Conflict(
+    let _only = Only::enter(&call.api.restoring).ok_or(Error::Conflict(
         "a restore is already running on this server",
     ))?;
-    let limit = call.edge.config.limits.snapshot_bytes;
+    let limit = call.api.config.snapshot_bytes;
     let (upload, file) = Upload::begin(spool)?;
     let bytes = upload.receive(file, body, limit).await?;
     apply(call, &upload, bytes).await?;
@@ -128,7 +131,7 @@ async fn apply(call: &Call<'_>, upload: &Upload, bytes: u64) -> Result<(), Error
     tracing::info!(bytes, chunks, index = header.index, cluster = %header.cluster, "restore begins");
     let staged = Staged {
         id: rt::new_uuid().to_string(),
-        door: Some(Arc::clone(&call.edge.door)),
+        door: Some(Arc::clone(&call.api.door)),
     };
     let index = send(call, upload, &staged.id, (chunks, checksum)).await?;
     staged.swapped();
@@ -175,7 +178,7 @@ async fn send(
     let file = upload.open()?;
     let mut reader = rt::blocking(move || Reader::open(file))
         .await
-        .map_err(refused)?;
+        .map_err(damaged)?;
     let (mut sent, mut reported) = (0, 0);
     for sequence in 0..chunks {
         let (back, chunk) = rt::blocking(move || {
@@ -185,7 +188,7 @@ async fn send(
         .await;
         reader = back;
         let rows = chunk
-            .map_err(refused)?
+            .map_err(damaged)?
             .ok_or_else(|| Error::internal("the upload became shorter on disk"))?;
         sent += rows.len() as u64;
         let chunk = RestoreChunk {
@@ -210,30 +213,27 @@ async fn send(
 /// Proposes a command of the restore; tries again while it was surely not proposed.
 async fn propose(call: &Call<'_>, command: Command) -> Result<u64, Error> {
     for _ in 1..ATTEMPTS_MAX {
-        match call.edge.door.propose(command.clone()).await {
+        match call.api.door.propose(command.clone()).await {
             Err(ProposeError::Busy(_) | ProposeError::NoLeader) => rt::sleep(ATTEMPT_PAUSE).await,
             other => return committed(other),
         }
     }
-    committed(call.edge.door.propose(command).await)
+    committed(call.api.door.propose(command).await)
 }
 
 fn committed(result: Result<Committed, ProposeError>) -> Result<u64, Error> {
     let committed = result?;
     match committed.reply {
-        Reply::Refused(why) => Err(Error::Refused {
-            doing: "restore failed",
-            why,
-        }),
+        Reply::Refused(why) => Err(refused("restore failed", &why)),
         Reply::None | Reply::Bool(_) | Reply::Txn(_) => Ok(committed.index),
     }
 }
 
 /// Reads an archive from end to end: its header, the checksum over all chunks, and their number.
 fn verify(file: Box<dyn ReadFile>) -> Result<(Header, u32, u64), Error> {
-    let mut reader = Reader::open(std::io::BufReader::new(file)).map_err(refused)?;
+    let mut reader = Reader::open(std::io::BufReader::new(file)).map_err(damaged)?;
     let mut checksum = crc32fast::Hasher::new();
-    while let Some(chunk) = reader.next_chunk().map_err(refused)? {
+    while let Some(chunk) = reader.next_chunk().map_err(damaged)? {
         checksum.update(&chunk);
     }
     Ok((
@@ -243,12 +243,12 @@ fn verify(file: Box<dyn ReadFile>) -> Result<(Header, u32, u64), Error> {
     ))
 }
 
-fn refused(error: ArchiveError) -> Error {
+fn damaged(error: ArchiveError) -> Error {
     match error {
         ArchiveError::Io(source) => {
             Error::Internal(format!("cannot read the upload: {source}").into())
         }
-        damaged => Error::BadRequest(format!("{damaged}; nothing was changed").into()),
+        other => Error::BadRequest(format!("{other}; nothing was changed").into()),
     }
 }
 

@@ -5,16 +5,15 @@
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};
 use rollcall_api::query::ReadOptions;
+use rollcall_edge::{Body, Error, Meta, body, undecodable};
 use rollcall_state::command::{KvVerb, Txn, TxnOp};
 use rollcall_state::quote::quote;
 use rollcall_state::reply::TxnError;
 use rollcall_state::txn::is_read_only;
 use rollcall_state::{Command, Reply};
 
-use super::answer::{Body, Meta};
-use super::body;
-use super::error::{Error, undecodable};
-use super::handle::Call;
+use super::call::Call;
+use super::error::refused;
 use super::kv::too_large;
 use super::txn_answer::{self, Outcome};
 use super::txn_decode::{Op, decode};
@@ -25,7 +24,7 @@ const OPERATIONS_MAX: usize = 128;
 
 /// `PUT /v1/txn`.
 pub(super) async fn txn(call: &Call<'_>, body: &mut Incoming) -> Result<Response<Body>, Error> {
-    let limits = &call.edge.config.limits;
+    let limits = &call.api.config;
     // As in Consul: one value of full size must fit.
     let limit = limits.txn_bytes.max(limits.value_bytes);
     let body = body::read(body, limit, &|size| {
@@ -67,10 +66,7 @@ async fn write(
         match call.propose(Command::Txn(Txn { ops })).await? {
             Reply::Txn(outcome) => outcome,
             Reply::Refused(why) => {
-                return Err(Error::Refused {
-                    doing: "raft apply failed",
-                    why,
-                });
+                return Err(refused("raft apply failed", &why));
             }
             Reply::None | Reply::Bool(_) => {
                 return Err(Error::internal(
@@ -103,7 +99,7 @@ async fn read(
         true => Consistency::Stale(None),
         false => Consistency::Linearizable,
     };
-    let view = call.edge.door.read(consistency).await?;
+    let view = call.api.door.read(consistency).await?;
     let outcome = view.state.txn_read(&ops);
     let contact = view.last_contact.as_millis();
     let meta = Meta {
@@ -120,7 +116,7 @@ fn respond(call: &Call<'_>, outcome: &Outcome, read: Option<Meta>) -> Response<B
         Ok(_) => StatusCode::OK,
         Err(_) => StatusCode::CONFLICT,
     };
-    let datacenter = &call.edge.config.datacenter;
+    let datacenter = &call.edge.config().datacenter;
     let json = txn_answer::write(outcome, datacenter, read);
     let mut response = call.json_bytes(status, json);
     if let Some(meta) = read {

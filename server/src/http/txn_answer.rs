@@ -3,11 +3,11 @@
 use rollcall_api::catalog::{self, Empty, Proxy};
 use rollcall_api::json;
 use rollcall_api::kv::KvRef;
+use rollcall_edge::Meta;
 use rollcall_state::command::Status;
 use rollcall_state::reply::{TxnError, TxnResult};
 use rollcall_state::row::{Check, Node, Service};
 
-use super::answer::Meta;
 use super::kv::as_ref;
 
 /// What a transaction came to.

@@ -14,9 +14,9 @@ use super::log_writer::{
     LOG, META, META_COMMITTED, META_FORMAT, META_JOURNAL, META_NAMED, META_PURGED, META_VOTE,
     journal_mark,
 };
+use super::overlay::{Boxed, Overlay};
 use super::record::{RecordError, check_entry, put_entry, seal, take_log_id, take_vote, unseal};
 use super::types::{Entry, LogId};
-use crate::disk::overlay::{Boxed, Overlay};
 use crate::disk::{Disk, SharedDisk};
 
 /// Name of the file in the data directory.

@@ -15,6 +15,7 @@ mod log_writer;
 mod message;
 mod network;
 mod node;
+mod overlay;
 mod published;
 mod record;
 mod service;

@@ -7,7 +7,7 @@ use rollcall_state::command::{KvMode, KvSet};
 use tokio::time::Instant;
 
 use super::wire::Server;
-use crate::http::{HttpConfig, Limits};
+use crate::http::Limits;
 
 pub(super) fn set(key: &str, value: &str) -> Command {
     Command::KvSet(KvSet {
@@ -125,11 +125,7 @@ async fn more_parked_queries_than_allowed_are_turned_away() {
         parked_queries: 1,
         ..Limits::default()
     };
-    let server = Server::with(HttpConfig {
-        limits,
-        ..HttpConfig::default()
-    })
-    .await;
+    let server = Server::limited(limits).await;
     let index = server.door.apply(&set("a", "1")).index;
     let path = format!("/v1/kv/a?index={index}&wait=10m");
     let mut first = server.connect().await;

@@ -7,14 +7,6 @@ use tokio::io::AsyncWriteExt as _;
 use super::wire::Server;
 use crate::http::{HttpConfig, Limits};
 
-async fn server(limits: Limits) -> Server {
-    Server::with(HttpConfig {
-        limits,
-        ..HttpConfig::default()
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_head_over_the_limit_is_431() {
     let server = Server::start().await;
@@ -42,11 +34,11 @@ async fn too_many_headers_are_431() {
 
 #[tokio::test]
 async fn a_value_over_the_limit_is_413_whether_announced_or_not() {
-    let limits = Limits {
+    let config = HttpConfig {
         value_bytes: 8,
-        ..Limits::default()
+        ..HttpConfig::default()
     };
-    let server = server(limits).await;
+    let server = Server::with(config).await;
     let announced = server.ask("PUT", "/v1/kv/a", b"nine here").await;
     assert_eq!(announced.status, 413);
     assert!(
@@ -68,7 +60,7 @@ async fn connections_of_one_client_are_bounded() {
         connections_per_client: 2,
         ..Limits::default()
     };
-    let server = server(limits).await;
+    let server = Server::limited(limits).await;
     let mut first = server.connect().await;
     let mut second = server.connect().await;
     assert_eq!(first.ask("GET", "/livez", b"").await.status, 200);
@@ -92,7 +84,7 @@ async fn half_a_head_and_an_idle_connection_are_closed_in_time() {
         head: Duration::from_millis(50),
         ..Limits::default()
     };
-    let server = server(limits).await;
+    let server = Server::limited(limits).await;
     let mut silent = server.connect().await;
     assert!(silent.rest().await.is_empty());
     let mut half = server.connect().await;
@@ -110,7 +102,7 @@ async fn a_parked_query_is_not_an_idle_connection() {
         head: Duration::from_millis(50),
         ..Limits::default()
     };
-    let server = server(limits).await;
+    let server = Server::limited(limits).await;
     let index = server.door.apply(&super::blocking::set("a", "1")).index;
     let path = format!("/v1/kv/a?index={index}&wait=300ms");
     assert_eq!(server.ask("GET", &path, b"").await.index(), index);

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::blocking::set;
 use super::wire::Server;
 use crate::disk::RealDisk;
-use crate::http::{HttpConfig, Limits, Spool};
+use crate::http::{HttpConfig, Spool};
 use std::sync::Arc;
 
 struct Restorable {
@@ -14,7 +14,7 @@ struct Restorable {
     directory: tempfile::TempDir,
 }
 
-async fn restorable(limits: Limits) -> Restorable {
+async fn restorable(config: HttpConfig) -> Restorable {
     let directory = tempfile::tempdir().expect("must have a temporary directory");
     let spool = Spool {
         disk: Arc::new(RealDisk),
@@ -22,8 +22,7 @@ async fn restorable(limits: Limits) -> Restorable {
     };
     let server = Server::with(HttpConfig {
         spool: Some(spool),
-        limits,
-        ..HttpConfig::default()
+        ..config
     })
     .await;
     Restorable { server, directory }
@@ -61,7 +60,7 @@ async fn saved() -> Vec<u8> {
 #[tokio::test]
 async fn what_was_saved_is_restored_elsewhere() {
     let archive = saved().await;
-    let target = restorable(Limits::default()).await;
+    let target = restorable(HttpConfig::default()).await;
     target.server.door.apply(&set("before", "1"));
     let before = target.server.door.state().index();
     let restored = target.server.ask("PUT", "/v1/snapshot", &archive).await;
@@ -76,7 +75,7 @@ async fn what_was_saved_is_restored_elsewhere() {
 #[tokio::test]
 async fn a_foreign_a_damaged_and_half_a_file_change_nothing() {
     let archive = saved().await;
-    let target = restorable(Limits::default()).await;
+    let target = restorable(HttpConfig::default()).await;
     target.server.door.apply(&set("before", "1"));
     let before = target.server.door.state().digest();
     let mut damaged = archive.clone();
@@ -103,7 +102,7 @@ async fn a_foreign_a_damaged_and_half_a_file_change_nothing() {
 #[tokio::test]
 async fn an_upload_that_stops_half_way_changes_nothing() {
     let archive = saved().await;
-    let target = restorable(Limits::default()).await;
+    let target = restorable(HttpConfig::default()).await;
     let before = target.server.door.state().digest();
     let mut connection = target.server.connect().await;
     let head = format!(
@@ -125,11 +124,11 @@ async fn an_upload_that_stops_half_way_changes_nothing() {
 
 #[tokio::test]
 async fn an_upload_over_the_limit_is_refused() {
-    let limits = Limits {
+    let config = HttpConfig {
         snapshot_bytes: 1_000,
-        ..Limits::default()
+        ..HttpConfig::default()
     };
-    let target = restorable(limits).await;
+    let target = restorable(config).await;
     let refused = target.server.ask("PUT", "/v1/snapshot", &[0; 1_001]).await;
     assert_eq!(refused.status, 413);
     target.leaves_no_upload().await;
@@ -140,7 +139,7 @@ async fn a_restore_that_fails_drops_what_it_staged() {
     use crate::door::ProposeError;
 
     let archive = saved().await;
-    let target = restorable(Limits::default()).await;
+    let target = restorable(HttpConfig::default()).await;
     let before = keys(&target.server.door.state());
     *target.server.door.failing.lock() = Some(ProposeError::Unknown("cut".to_owned()));
     let failed = target.server.ask("PUT", "/v1/snapshot", &archive).await;

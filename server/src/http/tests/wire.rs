@@ -9,7 +9,9 @@ use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::door::{MemoryDoor, NODE};
-use crate::http::{Edge, HttpConfig, serve};
+use rollcall_edge::{Edge, EdgeConfig, Limits};
+
+use crate::http::{self, HttpConfig, serve};
 use crate::rt;
 
 /// Longest that anything in these tests may take.
@@ -29,14 +31,26 @@ impl Server {
         Self::with(HttpConfig::default()).await
     }
 
+    pub(super) async fn limited(limits: Limits) -> Self {
+        let edge = EdgeConfig {
+            limits,
+            ..EdgeConfig::default()
+        };
+        Self::of(edge, HttpConfig::default()).await
+    }
+
     pub(super) async fn with(config: HttpConfig) -> Self {
+        Self::of(EdgeConfig::default(), config).await
+    }
+
+    async fn of(edge: EdgeConfig, config: HttpConfig) -> Self {
         let door = MemoryDoor::new();
         let config = HttpConfig {
             node_name: NODE.to_owned(),
             ..config
         };
         let shutdown = CancellationToken::new();
-        let edge = Edge::new(config, door.clone(), shutdown.clone());
+        let edge = http::edge(edge, config, door.clone(), shutdown.clone());
         let listener = rt::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("must bind");

@@ -71,7 +71,7 @@ impl Host {
     }
 
     /// How much longer a write of the current host may take, milliseconds.
-    pub(crate) fn current_slow_disk_ms() -> u64 {
+    pub fn current_slow_disk_ms() -> u64 {
         HOST.try_with(|host| host.state.lock().slow_disk_ms)
             .unwrap_or(0)
     }

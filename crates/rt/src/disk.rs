@@ -3,7 +3,6 @@
 //! The simulation's disk loses or tears what was not synced when its host crashes; hence every write to the data
 //! directory goes through [`Disk`], and says when it is durable.
 
-pub(crate) mod overlay;
 mod real;
 
 use std::fmt;

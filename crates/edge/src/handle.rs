@@ -1,5 +1,6 @@
 //! One request: its path, method and common options, then its endpoint.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,32 +11,31 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use rollcall_api::json;
 use rollcall_api::query::{Query, encode_path};
-use rollcall_state::{Command, Index, Reply};
 use serde::Serialize;
 
-use super::answer::{self, Body};
-use super::error::Error;
-use super::link::LinkState;
-use super::route::{self, Endpoint, Found, Route};
-use super::{Edge, body, kv, operator, session, snapshot, txn};
-use crate::audit::Entry;
+use crate::answer::{self, Body};
+use crate::error::Error;
+use crate::link::LinkState;
+use crate::route::{self, Api, Found, Matched};
+use crate::{Edge, body};
 
 /// Who asks.
 #[derive(Debug, Clone)]
-pub(super) struct Client(Option<SocketAddr>);
+pub struct Client(Option<SocketAddr>);
 
 impl Client {
-    pub(super) fn at(address: SocketAddr) -> Self {
+    pub(crate) fn at(address: SocketAddr) -> Self {
         Client(Some(address))
     }
 
     /// Through a unix socket.
     #[cfg(not(feature = "sim"))]
-    pub(super) fn local() -> Self {
+    pub(crate) fn local() -> Self {
         Client(None)
     }
 
-    pub(super) fn ip(&self) -> Option<IpAddr> {
+    /// Its address; `None` through a unix socket.
+    pub fn ip(&self) -> Option<IpAddr> {
         // A listener for both families sees IPv4 clients as IPv6.
         self.0.map(|address| address.ip().to_canonical())
     }
@@ -51,18 +51,34 @@ impl fmt::Display for Client {
 }
 
 /// A request without its body.
-pub(super) struct Call<'a> {
-    pub(super) edge: &'a Edge,
-    pub(super) link: &'a LinkState,
-    pub(super) client: &'a Client,
-    pub(super) head: &'a Parts,
+pub struct Call<'a> {
+    /// What all requests share.
+    pub edge: &'a Edge,
+    /// Who asks.
+    pub client: &'a Client,
+    /// Method, path, version, headers.
+    pub head: &'a Parts,
+    /// The route's pattern.
+    pub pattern: &'static str,
     /// What stands behind the route's pattern, decoded.
-    pub(super) rest: &'a str,
-    pub(super) query: Query<'a>,
+    pub rest: &'a str,
+    /// Options.
+    pub query: Query<'a>,
+    pub(crate) link: &'a LinkState,
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("method", &self.head.method)
+            .field("uri", &self.head.uri)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Answers a request.
-pub(super) async fn handle(
+pub(crate) async fn handle(
     edge: Arc<Edge>,
     link: Arc<LinkState>,
     client: Client,
@@ -91,18 +107,18 @@ async fn answer(
     let raw = head.uri.path();
     let path = route::decode_path(raw)
         .ok_or_else(|| Error::bad_request(format!("invalid URL path {raw:?}")))?;
-    let (route, rest) = match route::find(&path) {
-        Found::Endpoint(route, rest) => (route, rest),
-        Found::Redirect(to) => return Ok(redirect(head, &to)),
-        Found::Nothing => return Ok(nothing(&path)),
+    let (api, found) = match edge.find(&path) {
+        Ok(found) => found,
+        Err(Some(to)) => return Ok(redirect(head, &to)),
+        Err(None) => return Ok(nothing(&path)),
     };
-    if head.method == Method::OPTIONS && !route.allow.is_empty() {
-        return Ok(options(route));
+    if head.method == Method::OPTIONS && !found.allow.is_empty() {
+        return Ok(options(found.allow));
     }
-    if !route.allows(head.method.as_str()) {
+    if !found.allows(head.method.as_str()) {
         return Err(Error::MethodNotAllowed {
             method: head.method.to_string(),
-            allow: route.allow,
+            allow: found.allow,
         });
     }
     let call = Call {
@@ -110,79 +126,36 @@ async fn answer(
         link,
         client,
         head,
-        rest,
+        pattern: found.pattern,
+        rest: found.rest,
         query: Query(head.uri.query().unwrap_or_default()),
     };
-    dispatch(&call, route.endpoint, body).await
+    call.check_place()?;
+    api.answer(found.endpoint, &call, body).await
 }
 
-async fn dispatch(
-    call: &Call<'_>,
-    endpoint: Endpoint,
-    body: &mut Incoming,
-) -> Result<Response<Body>, Error> {
-    call.check_place()?;
-    match endpoint {
-        Endpoint::Kv => kv::kv(call, body).await,
-        // Boxed, as everything rare and large: a parked query pays for the largest endpoint.
-        Endpoint::Txn => Box::pin(txn::txn(call, body)).await,
-        Endpoint::SessionCreate => Box::pin(session::create(call, body)).await,
-        Endpoint::SessionDestroy => Box::pin(session::destroy(call)).await,
-        Endpoint::SessionInfo => session::info(call).await,
-        Endpoint::SessionNode => session::of_node(call).await,
-        Endpoint::SessionList => session::list(call).await,
-        Endpoint::SessionRenew => Box::pin(session::renew(call)).await,
-        Endpoint::StatusLeader => Ok(operator::leader(call)),
-        Endpoint::StatusPeers => Box::pin(operator::peers(call)).await,
-        Endpoint::RaftConfiguration => Box::pin(operator::raft_configuration(call)).await,
-        Endpoint::RaftPeer => Box::pin(operator::remove_peer(call)).await,
-        Endpoint::RaftTransferLeader => Box::pin(operator::transfer_leader(call)).await,
-        Endpoint::Snapshot if call.head.method == Method::PUT => {
-            Box::pin(snapshot::restore(call, body)).await
+impl Edge {
+    /// Who answers a path; else where it redirects to, if anywhere.
+    fn find<'p>(&self, path: &'p str) -> Result<(&dyn Api, Matched<'p>), Option<Cow<'p, str>>> {
+        for api in &self.apis {
+            match api.find(path) {
+                Found::Endpoint(found) => return Ok((&**api, found)),
+                Found::Redirect(to) => return Err(Some(to)),
+                Found::Nothing => {}
+            }
         }
-        Endpoint::Snapshot => Box::pin(snapshot::save(call)).await,
-        Endpoint::AclDisabled => Ok(answer::text(
-            StatusCode::UNAUTHORIZED,
-            "ACL support disabled",
-        )),
-        Endpoint::Live => Ok(answer::plain(StatusCode::OK, "alive\n")),
-        Endpoint::Ready => Ok(operator::ready(call)),
+        Err(None)
     }
 }
 
 impl Call<'_> {
-    /// Proposes a write, and records it when there is an audit log.
-    pub(super) async fn propose(&self, command: Command) -> Result<Reply, Error> {
-        let committed = self.edge.door.propose(command).await?;
-        self.record(committed.index).await;
-        Ok(committed.reply)
-    }
-
-    /// Writes a line of the audit log, when there is one.
-    pub(super) async fn record(&self, index: Index) {
-        let Some(audit) = &self.edge.config.audit else {
-            return;
-        };
-        let client = self.client.to_string();
-        audit
-            .record(&Entry {
-                client: &client,
-                accessor: "",
-                method: self.head.method.as_str(),
-                path: self.head.uri.path(),
-                query: self.query,
-                index,
-            })
-            .await;
-    }
-
     /// JSON, indented when the client asks for it.
-    pub(super) fn json<T: Serialize + ?Sized>(&self, value: &T) -> Response<Body> {
+    pub fn json<T: Serialize + ?Sized>(&self, value: &T) -> Response<Body> {
         self.json_bytes(StatusCode::OK, json::to_vec(value))
     }
 
     /// The same for JSON that is written already.
-    pub(super) fn json_bytes(&self, status: StatusCode, compact: Vec<u8>) -> Response<Body> {
+    pub fn json_bytes(&self, status: StatusCode, compact: Vec<u8>) -> Response<Body> {
         if self.query.has("pretty") {
             answer::json(status, json::indent(&compact))
         } else {
@@ -227,9 +200,9 @@ impl Call<'_> {
     }
 }
 
-fn options(route: &Route) -> Response<Body> {
+fn options(allow: &'static str) -> Response<Body> {
     let mut response = answer::text(StatusCode::OK, "");
-    (response.headers_mut()).insert(ALLOW, HeaderValue::from_static(route.allow));
+    (response.headers_mut()).insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 

@@ -10,11 +10,11 @@ use hyper::{Response, StatusCode};
 use tokio::sync::mpsc;
 
 /// What goes wrong while an answer is streamed: the connection is cut, so that the client cannot take it for whole.
-pub(super) type StreamError = Box<dyn std::error::Error + Send + Sync>;
+pub type StreamError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of an answer.
 #[derive(Debug)]
-pub(super) enum Body {
+pub enum Body {
     /// Sent with its length.
     Whole(Bytes),
     /// Sent as it is made.
@@ -62,16 +62,18 @@ const HEADERS: usize = 10;
 
 /// How fresh an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Meta {
+pub struct Meta {
     /// Never 0.
-    pub(super) index: u64,
-    pub(super) known_leader: bool,
-    pub(super) last_contact_ms: u64,
+    pub index: u64,
+    /// Whether this process knows a leader.
+    pub known_leader: bool,
+    /// Milliseconds since the leader was heard of.
+    pub last_contact_ms: u64,
 }
 
 impl Meta {
     /// Adds the headers of a read that could have blocked.
-    pub(super) fn add_to(self, response: &mut Response<Body>) {
+    pub fn add_to(self, response: &mut Response<Body>) {
         self.add_contact_to(response);
         let headers = response.headers_mut();
         headers.insert(INDEX, self.index.into());
@@ -79,7 +81,7 @@ impl Meta {
     }
 
     /// Adds the headers of a read that has no index of its own.
-    pub(super) fn add_contact_to(self, response: &mut Response<Body>) {
+    pub fn add_contact_to(self, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         let known = if self.known_leader { "true" } else { "false" };
         headers.insert(KNOWN_LEADER, HeaderValue::from_static(known));
@@ -88,7 +90,7 @@ impl Meta {
 }
 
 /// An answer without the API's headers: outside its paths.
-pub(super) fn plain(status: StatusCode, words: impl Into<Bytes>) -> Response<Body> {
+pub fn plain(status: StatusCode, words: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::Whole(words.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, TEXT);
@@ -96,7 +98,7 @@ pub(super) fn plain(status: StatusCode, words: impl Into<Bytes>) -> Response<Bod
 }
 
 /// An answer of the API without content type.
-pub(super) fn bare(status: StatusCode, body: Body) -> Response<Body> {
+pub fn bare(status: StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -107,31 +109,31 @@ pub(super) fn bare(status: StatusCode, body: Body) -> Response<Body> {
 }
 
 /// 404 without words.
-pub(super) fn not_found() -> Response<Body> {
+pub fn not_found() -> Response<Body> {
     bare(StatusCode::NOT_FOUND, Body::Whole(Bytes::new()))
 }
 
 /// Words.
-pub(super) fn text(status: StatusCode, words: impl Into<Bytes>) -> Response<Body> {
+pub fn text(status: StatusCode, words: impl Into<Bytes>) -> Response<Body> {
     let mut response = bare(status, Body::Whole(words.into()));
     response.headers_mut().insert(CONTENT_TYPE, TEXT);
     response
 }
 
 /// JSON.
-pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     content(status, JSON, Body::Whole(body.into()))
 }
 
 /// Any type of content.
-pub(super) fn content(status: StatusCode, kind: HeaderValue, body: Body) -> Response<Body> {
+pub fn content(status: StatusCode, kind: HeaderValue, body: Body) -> Response<Body> {
     let mut response = bare(status, body);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
 
 /// `true` or `false`.
-pub(super) fn truth(value: bool) -> Response<Body> {
+pub fn truth(value: bool) -> Response<Body> {
     let word: &'static [u8] = if value { b"true" } else { b"false" };
     json(StatusCode::OK, Bytes::from_static(word))
 }

@@ -13,10 +13,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::handle::{Client, handle};
-use super::link::{Link, LinkState, Patience};
-use super::{Edge, Share};
-use crate::rt;
+use crate::handle::{Client, handle};
+use crate::link::{Link, LinkState, Patience};
+use crate::{Edge, Share};
+use rollcall_rt as rt;
 
 /// Pause after an accept that failed for want of descriptors: they come back only when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use crate::rt;
+use rollcall_rt as rt;
 
 /// Bytes read ahead: of a new connection, to see what it speaks, and while a query is parked. More wait in the socket; a
 /// client that pipelines is not watched any longer. Most heads fit, so that hyper gets them in one piece: handed the few bytes
@@ -39,14 +39,14 @@ enum Phase {
 
 /// What the bytes and the handlers of a connection tell each other.
 #[derive(Debug)]
-pub(super) struct LinkState {
+pub(crate) struct LinkState {
     phase: AtomicU8,
     parked: AtomicBool,
     hung_up: Notify,
 }
 
 impl LinkState {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(LinkState {
             phase: AtomicU8::new(Phase::Idle as u8),
             parked: AtomicBool::new(false),
@@ -55,19 +55,19 @@ impl LinkState {
     }
 
     /// A request's head is complete.
-    pub(super) fn request_began(&self) {
+    pub(crate) fn request_began(&self) {
         self.phase.store(Phase::Busy as u8, Ordering::Relaxed);
     }
 
     /// Its answer is made. HTTP/2 connections stay busy: its own pings look after them.
-    pub(super) fn request_ended(&self, http2: bool) {
+    pub(crate) fn request_ended(&self, http2: bool) {
         if !http2 {
             self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
         }
     }
 
     /// Resolves when the client hangs up. Only for HTTP/1 and once the body is read; HTTP/2 drops the handler instead.
-    pub(super) async fn hung_up(&self) {
+    pub(crate) async fn hung_up(&self) {
         let _parked = Parked::enter(&self.parked);
         self.hung_up.notified().await;
     }
@@ -98,17 +98,17 @@ impl Drop for Parked<'_> {
 
 /// How long the other side may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// Between requests.
-    pub(super) idle: Duration,
+    pub(crate) idle: Duration,
     /// For a request's head once it began.
-    pub(super) head: Duration,
+    pub(crate) head: Duration,
     /// To take the next bytes of an answer.
-    pub(super) write: Duration,
+    pub(crate) write: Duration,
 }
 
 /// A socket with its state.
-pub(super) struct Link<S> {
+pub(crate) struct Link<S> {
     socket: S,
     state: Arc<LinkState>,
     patience: Patience,
@@ -119,7 +119,7 @@ pub(super) struct Link<S> {
 }
 
 impl<S> Link<S> {
-    pub(super) fn new(socket: S, state: Arc<LinkState>, patience: Patience) -> Self {
+    pub(crate) fn new(socket: S, state: Arc<LinkState>, patience: Patience) -> Self {
         Link {
             socket,
             state,
@@ -149,7 +149,7 @@ impl<S> Link<S> {
 
 impl<S: AsyncRead + Unpin> Link<S> {
     /// Waits for the first bytes, and says whether they begin HTTP/2. They are read again later.
-    pub(super) async fn speaks_http2(&mut self) -> io::Result<bool> {
+    pub(crate) async fn speaks_http2(&mut self) -> io::Result<bool> {
         std::future::poll_fn(|cx| {
             loop {
                 let known = self.ahead.len().min(HTTP2_PREFACE.len());

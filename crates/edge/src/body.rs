@@ -10,21 +10,21 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::EXPECT;
 use hyper::http::request::Parts;
 
-use super::error::Error;
-use crate::rt;
+use crate::error::Error;
+use rollcall_rt as rt;
 
 /// How long a client may take for the next bytes of a body: longer than any pause of a network that still works.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Words for a body over its limit: given the size that was announced, or that had been read when it was too much.
-pub(super) type TooLarge<'a> = &'a (dyn Fn(u64) -> String + Sync);
+pub type TooLarge<'a> = &'a (dyn Fn(u64) -> String + Sync);
 
 /// Bytes of a body nobody wanted that are read and thrown away, so that the client gets to see its answer: one that still
 /// writes when the connection is closed gets an error of its own instead. More than this and it has to live with that.
 const DISCARDED_BYTES_MAX: u64 = 8 << 20;
 
 /// Reads a whole body of at most `limit` bytes.
-pub(super) async fn read(
+pub async fn read(
     body: &mut Incoming,
     limit: usize,
     too_large: TooLarge<'_>,
@@ -52,7 +52,7 @@ pub(super) async fn read(
 
 /// Reads what is left of a body after its request was answered, and throws it away. Go's servers do so too: without it the
 /// connection would have to be closed, sometimes under a client that still writes.
-pub(super) async fn discard(mut body: Incoming, head: &Parts) {
+pub async fn discard(mut body: Incoming, head: &Parts) {
     let left = body.size_hint().lower();
     // A client that waits to be told to go on is better told no by the answer. HTTP/2 can end a stream by itself.
     let waits = head.headers.contains_key(EXPECT);
@@ -69,7 +69,7 @@ pub(super) async fn discard(mut body: Incoming, head: &Parts) {
 }
 
 /// The next bytes of a body of which `got` were read already.
-pub(super) async fn next(body: &mut Incoming, got: u64) -> Result<Option<Bytes>, Error> {
+pub async fn next(body: &mut Incoming, got: u64) -> Result<Option<Bytes>, Error> {
     loop {
         // Mostly the bytes are there: no timer for them.
         let frame = match body.frame().now_or_never() {

@@ -1,8 +1,10 @@
 //! The runtime, clock and sockets: tokio's, or the simulation's (feature `sim`).
 //!
-//! Server code spawns, sleeps and connects through this module only. Under `sim` the same names lead to a
+//! Servers and agents spawn, sleep, connect and write files through this crate only. Under `sim` the same names lead to a
 //! seeded runtime and to turmoil's network, so that a run is repeated exactly from its seed. A plain
 //! `tokio::spawn` would lose the seed's scope.
+
+pub mod disk;
 
 #[cfg(feature = "sim")]
 pub mod sim;
