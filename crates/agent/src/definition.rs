@@ -117,6 +117,8 @@ pub enum Kind {
         #[serde(default)]
         tls: Option<Tls>,
     },
+    /// Critical as long as it is there: somebody took the node or the service out of use. Never run.
+    Maintenance,
     /// Runs a program of this machine. Only where scripts are allowed.
     Script {
         /// When.
@@ -246,13 +248,14 @@ impl Definition {
             Kind::Tcp { .. } => "tcp",
             Kind::Grpc { .. } => "grpc",
             Kind::Script { .. } => "script",
+            Kind::Maintenance => "maintenance",
         }
     }
 
     /// When it runs, if it is run at all.
     pub fn every(&self) -> Option<Every> {
         match self.kind {
-            Kind::Ttl { .. } | Kind::Alias { .. } => None,
+            Kind::Ttl { .. } | Kind::Alias { .. } | Kind::Maintenance => None,
             Kind::Http { every, .. }
             | Kind::Tcp { every, .. }
             | Kind::Grpc { every, .. }

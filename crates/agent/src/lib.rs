@@ -11,3 +11,6 @@
 
 pub mod checks;
 pub mod definition;
+pub mod local;
+pub mod plan;
+pub mod rows;
