@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use rollcall_api::GoDuration;
 use rollcall_api::agent_check::CheckBody;
-use rollcall_state::command::Status;
 use serde::{Deserialize, Serialize};
 
 /// Shortest interval of a check that is run; a shorter one is taken as this. Consul's.
@@ -172,6 +171,42 @@ pub struct Tls {
     pub skip_verify: bool,
 }
 
+/// Health of a check, the worst last.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// All is well.
+    Passing,
+    /// Something is not well, but it serves.
+    Warning,
+    /// It does not serve, or nobody knows yet.
+    #[default]
+    Critical,
+}
+
+impl Status {
+    /// By Consul's word for it.
+    pub fn from_text(text: &str) -> Option<Status> {
+        match text {
+            "passing" => Some(Status::Passing),
+            "warning" => Some(Status::Warning),
+            "critical" => Some(Status::Critical),
+            _ => None,
+        }
+    }
+
+    /// Consul's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Passing => "passing",
+            Status::Warning => "warning",
+            Status::Critical => "critical",
+        }
+    }
+}
+
 /// What a run found. Runners send them over a bounded channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckResult {
@@ -206,7 +241,7 @@ impl Definition {
     ) -> Result<Self, DefinitionError> {
         let initial_status = match body.status.as_str() {
             "" => Status::Critical,
-            text => status_from(text).ok_or(DefinitionError::Status)?,
+            text => Status::from_text(text).ok_or(DefinitionError::Status)?,
         };
         let count = |value: i64| u32::try_from(value).unwrap_or(0);
         let critical = count(body.failures_before_critical);
@@ -325,25 +360,6 @@ fn kind(body: CheckBody) -> Result<Kind, DefinitionError> {
             ttl: body.ttl.to_std(),
         }
     })
-}
-
-/// A status by Consul's word for it.
-pub fn status_from(text: &str) -> Option<Status> {
-    match text {
-        "passing" => Some(Status::Passing),
-        "warning" => Some(Status::Warning),
-        "critical" => Some(Status::Critical),
-        _ => None,
-    }
-}
-
-/// Consul's word for a status.
-pub fn status_text(status: Status) -> &'static str {
-    match status {
-        Status::Passing => "passing",
-        Status::Warning => "warning",
-        Status::Critical => "critical",
-    }
 }
 
 fn positive(duration: GoDuration) -> Option<Duration> {

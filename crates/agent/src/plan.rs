@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rollcall_state::command::NodeSpec;
+use crate::rows::NodeSpec;
 
 use crate::local::Local;
 use crate::rows::{API, Change, Key, Rows};

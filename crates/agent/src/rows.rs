@@ -1,8 +1,12 @@
 //! The catalog's rows of one node, as anti-entropy sees them, and changes of them.
+//!
+//! Own types, not those of the servers' tables: an agent knows servers by their HTTP API only, and what it compares is what it writes.
 
 use std::collections::BTreeMap;
 
-use rollcall_state::command::{CheckSpec, NodeSpec, ServiceSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::definition::Status;
 
 /// Owner of rows that a client wrote into the catalog itself.
 pub const API: &str = "api";
@@ -14,6 +18,102 @@ pub enum Key {
     Service(String),
     /// A check, by id.
     Check(String),
+}
+
+/// A node as its agent writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeSpec {
+    /// A UUID.
+    pub id: String,
+    /// Its name.
+    pub node: String,
+    /// IP address or name.
+    pub address: String,
+    /// By kind: `lan`, `wan`, …
+    pub tagged_addresses: BTreeMap<String, String>,
+    /// Key/value pairs.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// A service instance as its agent writes it. Serde's names are the format of files that live for ever.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSpec {
+    /// Unique on its node.
+    pub id: String,
+    /// Its name.
+    pub service: String,
+    /// In the order they were given.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Empty: the node's.
+    #[serde(default)]
+    pub address: String,
+    /// By kind: `lan`, `wan_ipv4`, …
+    #[serde(default)]
+    pub tagged_addresses: BTreeMap<String, TaggedAddress>,
+    /// Key/value pairs.
+    #[serde(default)]
+    pub meta: BTreeMap<String, String>,
+    /// 0: none.
+    #[serde(default)]
+    pub port: u16,
+    /// For SRV answers.
+    #[serde(default)]
+    pub weights: Weights,
+    /// Whether the catalog's tags win over the agent's.
+    #[serde(default)]
+    pub enable_tag_override: bool,
+}
+
+/// An address with a port.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaggedAddress {
+    /// IP address or name.
+    pub address: String,
+    /// Port.
+    #[serde(default)]
+    pub port: u16,
+}
+
+/// DNS SRV weights, 0 to 65,535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weights {
+    /// While passing.
+    pub passing: u32,
+    /// While warning.
+    pub warning: u32,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Weights {
+            passing: 1,
+            warning: 1,
+        }
+    }
+}
+
+/// A check as its agent writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckSpec {
+    /// Unique on its node.
+    pub check_id: String,
+    /// For people.
+    pub name: String,
+    /// Health. A row that somebody wrote with another word counts as critical; what the agent writes is one of the three.
+    pub status: Status,
+    /// For people.
+    pub notes: String,
+    /// Of the last run.
+    pub output: String,
+    /// The service it belongs to; empty: the node.
+    pub service_id: String,
+    /// `http`, `tcp`, …
+    pub check_type: String,
+    /// How often it runs, as Consul shows it.
+    pub interval: String,
+    /// How long one run may take, as Consul shows it.
+    pub timeout: String,
 }
 
 /// A row and whose it is.

@@ -1,6 +1,6 @@
 //! The health of a service in one word: its checks and its node's together.
 
-use rollcall_state::command::Status;
+use crate::definition::Status;
 
 use super::maintenance::is_maintenance;
 use super::{Local, LocalCheck, LocalService};

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rollcall_state::command::Status;
+use crate::definition::Status;
 
 use super::{Effects, Local, LocalError, Source};
 use crate::definition::{Definition, Kind, OUTPUT_BYTES_MAX, Thresholds};

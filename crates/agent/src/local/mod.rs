@@ -12,8 +12,9 @@ mod status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::definition::Status;
+use crate::rows::{CheckSpec, ServiceSpec};
 use rollcall_api::GoDuration;
-use rollcall_state::command::{CheckSpec, ServiceSpec, Status};
 
 use crate::definition::{Definition, Kind};
 use crate::rows::Key;
@@ -51,7 +52,7 @@ pub struct LocalCheck {
     /// Its service's name; empty for a check of the node.
     pub service_name: String,
     /// Its service's tags when it was registered.
-    pub service_tags: Option<Vec<String>>,
+    pub service_tags: Vec<String>,
     /// Health.
     pub status: Status,
     /// Of the last run.
@@ -177,7 +178,6 @@ impl Local {
         let check = self.checks.get(id)?;
         let definition = &check.definition;
         Some(CheckSpec {
-            node: self.settings.node.clone(),
             check_id: id.to_owned(),
             name: definition.name.clone(),
             status: check.status,
@@ -185,7 +185,8 @@ impl Local {
             output: check.output.clone(),
             service_id: definition.service_id.clone(),
             check_type: definition.type_name().to_owned(),
-            ..CheckSpec::default()
+            interval: check.interval_text(),
+            timeout: check.timeout_text(),
         })
     }
 

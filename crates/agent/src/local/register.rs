@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_state::command::ServiceSpec;
+use crate::rows::ServiceSpec;
 
 use super::maintenance::is_maintenance;
 use super::{Effects, Local, LocalCheck, LocalService, Source};
@@ -153,11 +153,11 @@ impl Local {
             Kind::Ttl { ttl } => Some(now + ttl),
             _ => None,
         };
-        let critical = definition.initial_status == rollcall_state::command::Status::Critical;
+        let critical = definition.initial_status == crate::definition::Status::Critical;
         let check = LocalCheck {
             source,
             service_name: spec.map(|spec| spec.service.clone()).unwrap_or_default(),
-            service_tags: spec.and_then(|spec| spec.tags.clone()),
+            service_tags: spec.map(|spec| spec.tags.clone()).unwrap_or_default(),
             status: definition.initial_status,
             output: String::new(),
             critical_since: critical.then_some(now),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_state::command::Status;
+use crate::definition::Status;
 
 use super::{Effects, Local, LocalError};
 use crate::definition::{CheckResult, Kind};

@@ -1,8 +1,9 @@
 //! A table of single cases, and the property: after a plan is carried out there is nothing left to do, and what belongs to
 //! others is as it was.
 
+use crate::definition::Status;
+use crate::rows::{CheckSpec, ServiceSpec};
 use proptest::prelude::*;
-use rollcall_state::command::{CheckSpec, ServiceSpec, Status};
 
 use super::*;
 use crate::definition::{CheckResult, Definition, Every, Kind, Thresholds};
@@ -146,7 +147,7 @@ fn with_enable_tag_override_the_catalogs_tags_win() {
     ] {
         let mut local = local();
         let spec = ServiceSpec {
-            tags: Some(vec!["ours".into()]),
+            tags: vec!["ours".into()],
             enable_tag_override: overriding,
             ..service("a", 1)
         };
@@ -154,18 +155,14 @@ fn with_enable_tag_override_the_catalogs_tags_win() {
         local.note_written(&Change::SetService(spec.clone()), NOW);
         let mut rows = Rows::default();
         let there = ServiceSpec {
-            tags: Some(vec!["theirs".into()]),
+            tags: vec!["theirs".into()],
             port: 9,
             ..spec
         };
         rows.services.insert("a".into(), row(there, owner));
         local.adopt(&rows, US, NOW);
         let spec = &local.services()["a"].spec;
-        assert_eq!(
-            spec.tags,
-            Some(vec![kept.to_owned()]),
-            "{overriding} {owner}"
-        );
+        assert_eq!(spec.tags, vec![kept.to_owned()], "{overriding} {owner}");
         assert_eq!(spec.port, 1);
     }
 }
@@ -174,7 +171,7 @@ fn with_enable_tag_override_the_catalogs_tags_win() {
 fn a_tag_a_client_just_registered_is_written_even_with_override() {
     let mut local = local();
     let spec = |tag: &str| ServiceSpec {
-        tags: Some(vec![tag.into()]),
+        tags: vec![tag.into()],
         enable_tag_override: true,
         ..service("a", 1)
     };
@@ -376,7 +373,6 @@ fn act(local: &mut Local, catalog: &mut Catalog, step: &Step, now: Duration) {
         }
         Step::ForeignCheck(id, of, by) => {
             let spec = CheckSpec {
-                node: "n".into(),
                 check_id: format!("n{id}"),
                 service_id: if catalog.0.services.contains_key(&name(*of)) {
                     name(*of)
