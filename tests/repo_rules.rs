@@ -106,7 +106,7 @@ fn no_folder_or_file_has_an_empty_name() {
 
 #[test]
 fn pure_crates_know_no_runtime_and_no_clock() {
-    for name in ["api", "state"] {
+    for name in ["api", "gossip", "state"] {
         let folder = PathBuf::from(format!("crates/{name}"));
         let manifest =
             fs::read_to_string(root().join(&folder).join("Cargo.toml")).expect("it must be there");
