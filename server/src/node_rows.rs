@@ -4,11 +4,10 @@
 //! exists the leader sets `serfHealth` from Raft contact. Rows are compared first: a write that changes nothing is
 //! not made.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rollcall_state::command::{CheckSpec, NodeSpec, Register, ServiceSpec, Status, Weights};
-use rollcall_state::{Command, Reply, State};
+use rollcall_state::{Command, Reply, SortedMap, State};
 
 use crate::consensus::Consensus;
 use crate::door::Committed;
@@ -103,13 +102,13 @@ fn own_rows(consensus: &Consensus) -> Register {
     ];
     Register {
         node: NodeSpec {
-            id: consensus.id.to_string(),
-            node: name.clone(),
-            address: address.clone(),
+            id: consensus.id.to_string().into(),
+            node: name.as_str().into(),
+            address: address.as_str().into(),
             tagged_addresses: Some(
                 tagged
                     .into_iter()
-                    .map(|tag| (tag, address.clone()))
+                    .map(|tag| (tag, address.as_str()))
                     .collect(),
             ),
             meta: Some(text_map(&meta)),
@@ -132,11 +131,8 @@ fn own_rows(consensus: &Consensus) -> Register {
     }
 }
 
-fn text_map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+fn text_map(pairs: &[(&str, &str)]) -> SortedMap {
+    pairs.iter().copied().collect()
 }
 
 fn serf_health(node: &str, alive: bool) -> CheckSpec {

@@ -2,10 +2,10 @@
 //!
 //! A query registers first, reads then, and waits last; a writer publishes the state first and wakes then. Both take the
 //! same lock, so whatever a reader did not see wakes it. Waking costs one look-up a change and distinct length of
-//! registered prefixes, never a walk over all watchers. Ordered maps, so that watchers wake in the order they came and a
+//! registered prefixes, never a walk over all watchers. Watchers are sorted before they wake, in the order they came, so that a
 //! simulation is repeated exactly. This module must not read the state: what an answer is, is the query's business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -95,50 +95,34 @@ type Named = BTreeMap<Arc<str>, Waiting>;
 struct Tables {
     last_id: u64,
     count: usize,
-    key: Named,
+    /// All topics but prefixes: one look-up a change. Never walked but when everything changed, and then the order of the watchers decides.
+    exact: HashMap<Topic, Waiting>,
     prefix: Prefixes,
     keys: Prefixes,
-    sessions: Waiting,
-    sessions_of_node: Named,
-    session: Named,
-    nodes: Waiting,
-    node: Named,
-    checks_of_node: Named,
 }
 
 impl Tables {
     fn add(&mut self, topic: &Topic, id: u64, notify: &Arc<Notify>) {
         let waiting = match topic {
-            Topic::KvKey(key) => self.key.entry(Arc::clone(key)).or_default(),
             Topic::KvPrefix(prefix) => self.prefix.entry(prefix),
             Topic::KvKeys(prefix) => self.keys.entry(prefix),
-            Topic::Sessions => &mut self.sessions,
-            Topic::SessionsOfNode(node) => {
-                self.sessions_of_node.entry(Arc::clone(node)).or_default()
-            }
-            Topic::Session(session) => self.session.entry(Arc::clone(session)).or_default(),
-            Topic::Nodes => &mut self.nodes,
-            Topic::Node(node) => self.node.entry(Arc::clone(node)).or_default(),
-            Topic::ChecksOfNode(node) => self.checks_of_node.entry(Arc::clone(node)).or_default(),
+            exact => self.exact.entry(exact.clone()).or_default(),
         };
         waiting.insert(id, Arc::clone(notify));
     }
 
     fn remove(&mut self, topic: &Topic, id: u64) {
         match topic {
-            Topic::KvKey(key) => remove(&mut self.key, key, id),
             Topic::KvPrefix(prefix) => self.prefix.remove(prefix, id),
             Topic::KvKeys(prefix) => self.keys.remove(prefix, id),
-            Topic::Sessions => {
-                self.sessions.remove(&id);
+            exact => {
+                if let Some(waiting) = self.exact.get_mut(exact) {
+                    waiting.remove(&id);
+                    if waiting.is_empty() {
+                        self.exact.remove(exact);
+                    }
+                }
             }
-            Topic::SessionsOfNode(node) => remove(&mut self.sessions_of_node, node, id),
-            Topic::Session(session) => remove(&mut self.session, session, id),
-            Topic::Nodes => {
-                self.nodes.remove(&id);
-            }
-            Topic::Node(node) => remove(&mut self.node, node, id),
-            Topic::ChecksOfNode(node) => remove(&mut self.checks_of_node, node, id),
         }
     }
 
@@ -149,7 +133,7 @@ impl Tables {
             return touched;
         }
         for (key, change) in &changes.keys {
-            collect(self.key.get(key), &mut touched);
+            self.collect(&Topic::KvKey(Arc::clone(key)), &mut touched);
             self.prefix.collect(key, &mut touched);
             match change {
                 KvChange::Created | KvChange::Deleted => self.keys.collect(key, &mut touched),
@@ -157,39 +141,26 @@ impl Tables {
             }
         }
         if !changes.sessions.is_empty() {
-            collect(Some(&self.sessions), &mut touched);
+            self.collect(&Topic::Sessions, &mut touched);
         }
         for (session, node) in &changes.sessions {
-            collect(self.session.get(session), &mut touched);
-            collect(self.sessions_of_node.get(node), &mut touched);
+            self.collect(&Topic::Session(Arc::clone(session)), &mut touched);
+            self.collect(&Topic::SessionsOfNode(Arc::clone(node)), &mut touched);
         }
-        if !changes.nodes.is_empty() {
-            collect(Some(&self.nodes), &mut touched);
-        }
-        let of_services = changes.services.iter().map(|(node, _)| node);
-        for node in changes.nodes.iter().chain(of_services) {
-            collect(self.node.get(node), &mut touched);
-        }
-        for (node, _) in &changes.checks {
-            collect(self.node.get(node), &mut touched);
-            collect(self.checks_of_node.get(node), &mut touched);
+        for topic in &changes.topics {
+            self.collect(topic, &mut touched);
         }
         touched
     }
 
+    fn collect(&self, topic: &Topic, touched: &mut Waiting) {
+        collect(self.exact.get(topic), touched);
+    }
+
     fn all(&self, touched: &mut Waiting) {
-        let named = [
-            &self.key,
-            &self.prefix.by_prefix,
-            &self.keys.by_prefix,
-            &self.sessions_of_node,
-            &self.session,
-            &self.node,
-            &self.checks_of_node,
-        ];
-        collect(Some(&self.sessions), touched);
-        collect(Some(&self.nodes), touched);
-        for waiting in named.into_iter().flat_map(BTreeMap::values) {
+        let prefixes = [&self.prefix, &self.keys].map(|prefixes| prefixes.by_prefix.values());
+        let prefixes = prefixes.into_iter().flatten();
+        for waiting in self.exact.values().chain(prefixes) {
             collect(Some(waiting), touched);
         }
     }

@@ -1,8 +1,11 @@
 //! Nodes, services and checks as `/v1/txn` (later `/v1/catalog`, `/v1/health`) shows them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
+
+use crate::SortedMap;
 
 /// A node.
 #[derive(Debug, Serialize)]
@@ -14,8 +17,8 @@ pub struct Node<'a> {
     pub node: &'a str,
     pub address: &'a str,
     pub datacenter: &'a str,
-    pub tagged_addresses: Option<&'a BTreeMap<String, String>>,
-    pub meta: Option<&'a BTreeMap<String, String>>,
+    pub tagged_addresses: Option<&'a SortedMap>,
+    pub meta: Option<&'a SortedMap>,
     pub create_index: u64,
     pub modify_index: u64,
 }
@@ -28,11 +31,11 @@ pub struct Service<'a> {
     #[serde(rename = "ID")]
     pub id: &'a str,
     pub service: &'a str,
-    pub tags: Option<&'a [String]>,
+    pub tags: Option<&'a [Arc<str>]>,
     pub address: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tagged_addresses: Option<BTreeMap<&'a str, TaggedAddress<'a>>>,
-    pub meta: Option<&'a BTreeMap<String, String>>,
+    pub meta: Option<&'a SortedMap>,
     pub port: u16,
     pub weights: Weights,
     pub enable_tag_override: bool,
@@ -92,7 +95,7 @@ pub struct Check<'a> {
     #[serde(rename = "ServiceID")]
     pub service_id: &'a str,
     pub service_name: &'a str,
-    pub service_tags: Option<&'a [String]>,
+    pub service_tags: Option<&'a [Arc<str>]>,
     pub r#type: &'a str,
     pub interval: &'a str,
     pub timeout: &'a str,

@@ -13,7 +13,9 @@ pub mod kv;
 pub mod operator;
 pub mod query;
 pub mod session;
+mod sorted_map;
 
 pub use duration::GoDuration;
 pub use kv::KvPair;
 pub use session::Session;
+pub use sorted_map::SortedMap;

@@ -181,7 +181,7 @@ fn inspect(file: &Path, format: FormatArgs) -> anyhow::Result<()> {
     let state = loader.finish().context("the snapshot is damaged")?;
     let header = archive.header().clone();
     let keys = state.kv_list("").value;
-    let nodes = state.nodes().value;
+    let nodes = state.catalog_nodes().value;
     let inspected = Inspected {
         index: header.index,
         cluster: header.cluster,
@@ -195,7 +195,7 @@ fn inspect(file: &Path, format: FormatArgs) -> anyhow::Result<()> {
         sessions: state.sessions().value.len(),
         checks: nodes
             .iter()
-            .map(|node| state.checks_of_node(&node.spec.node).value.len())
+            .map(|node| state.health_node(&node.spec.node).value.len())
             .sum(),
         nodes: nodes.len(),
     };

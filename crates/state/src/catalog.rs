@@ -1,20 +1,70 @@
-//! The tables of nodes, services and checks.
+//! The tables of nodes, services and checks, and what is derived from their rows.
 //!
-//! Keys are folded names: Consul ignores their case. How rows may be written is in `catalog_write`. The catalog issue adds the
-//! tables by service name and their indexes beside these; what is here already keeps apart what the topics keep apart.
+//! Keys are folded names: Consul ignores their case. Each query has its index, so that none walks over rows it does not return (`catalog_read`);
+//! the rules of writing are in `catalog_write`. This file keeps the tables in step: a row goes in and out through it,
+//! when a command writes it and when a snapshot is loaded.
+//!
+//! Indexes are kept where a write knows them: by service name (its instances, their checks), by node (its services, its checks, the checks of
+//! the node itself). What a service's answer owes to its nodes is added up when it is read, from the nodes it shows anyway, so that a
+//! node check that flips costs one entry and not one a service.
 
 use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::change::fold;
-use crate::command::CheckSpec;
+use crate::Index;
+use crate::absent::Absent;
+use crate::change::{fold, fold_shared};
+use crate::command::{CheckSpec, Status};
 use crate::row::{Check, Node, Service};
-use crate::{Answer, Index};
+use crate::share::share;
 
 /// Node and id, both folded.
 pub(crate) type NodeAndId = (Arc<str>, Arc<str>);
+
+/// A name and a [`NodeAndId`].
+pub(crate) type Under = (Arc<str>, Arc<str>, Arc<str>);
+
+/// Of what a folded node carries.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NodeIndexes {
+    /// Last write or removal of one of its services.
+    pub(crate) services: Index,
+    /// Last write or removal of any check on it.
+    pub(crate) checks: Index,
+    /// Last write or removal of a check of the node itself.
+    pub(crate) node_checks: Index,
+}
+
+/// Of a folded service name that has instances.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ServiceIndexes {
+    /// Last write or removal of an instance.
+    pub(crate) instances: Index,
+    /// Last write or removal of an instance's check.
+    pub(crate) checks: Index,
+}
+
+/// A service's name as it is spelt, with what `catalog/services` shows of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceName {
+    instances: usize,
+    /// Each with the number of its mentions.
+    tags: OrdMap<Arc<str>, usize>,
+}
+
+impl ServiceName {
+    /// Number of instances, on all nodes.
+    pub fn instances(&self) -> usize {
+        self.instances
+    }
+
+    /// Tags of all instances, each once, in order.
+    pub fn tags(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
+        self.tags.keys()
+    }
+}
 
 /// Nodes, services and checks.
 #[derive(Debug, Clone, Default)]
@@ -22,14 +72,53 @@ pub(crate) struct Catalog {
     pub(crate) nodes: OrdMap<Arc<str>, Arc<Node>>,
     /// Folded id to folded name, for nodes that have an id.
     pub(crate) names_by_id: OrdMap<Arc<str>, Arc<str>>,
+    /// Only nodes that exist.
+    pub(crate) of_node: OrdMap<Arc<str>, NodeIndexes>,
     pub(crate) services: OrdMap<NodeAndId, Arc<Service>>,
+    /// The same rows under the service's folded name.
+    pub(crate) instances: OrdMap<Under, Arc<Service>>,
+    /// Only folded names that have instances.
+    pub(crate) of_service: OrdMap<Arc<str>, ServiceIndexes>,
+    /// By the name as it is spelt.
+    pub(crate) names: OrdMap<Arc<str>, ServiceName>,
     pub(crate) checks: OrdMap<NodeAndId, Arc<Check>>,
-    /// By folded node: of the last change of its checks. Only nodes that exist.
-    pub(crate) checks_changed: OrdMap<Arc<str>, Index>,
-    /// Of the last change of any node's row.
-    pub(crate) nodes_changed: Index,
-    /// Of the last removal of a node, service or check: the index of everything that is not there.
+    /// The same rows: (node, service id or "", check id).
+    pub(crate) checks_of: OrdMap<Under, Arc<Check>>,
+    /// The same rows: (folded status, node, check id).
+    pub(crate) by_status: OrdMap<Under, Arc<Check>>,
+    /// By folded status, of its last change: the three that mean something once they were seen, others while there are checks in them.
+    pub(crate) of_status: OrdMap<Arc<str>, Index>,
+    pub(crate) gone_nodes: Absent,
+    pub(crate) gone_services: Absent,
+    pub(crate) indexes: CatalogIndexes,
+}
+
+/// Of whole tables.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CatalogIndexes {
+    /// Last change of any node's row.
+    pub(crate) nodes: Index,
+    /// Last change of the map of names to tags.
+    pub(crate) names: Index,
+    /// Last change of any instance or of the row of a node that has some.
+    pub(crate) instances: Index,
+    /// Last change of any check.
+    pub(crate) checks: Index,
+    /// Last removal of a node, service or check: the index of a single row that is not there.
     pub(crate) removed: Index,
+    /// Last time that a made-up state lost its last check: the index of every made-up state.
+    pub(crate) states_left: Index,
+}
+
+impl CatalogIndexes {
+    pub(crate) fn raise(&mut self, to: CatalogIndexes) {
+        self.nodes = self.nodes.max(to.nodes);
+        self.names = self.names.max(to.names);
+        self.instances = self.instances.max(to.instances);
+        self.checks = self.checks.max(to.checks);
+        self.removed = self.removed.max(to.removed);
+        self.states_left = self.states_left.max(to.states_left);
+    }
 }
 
 impl Catalog {
@@ -45,116 +134,403 @@ impl Catalog {
         self.checks.get(&(fold(node), fold(id)))
     }
 
-    /// Ids (folded) of the services of a folded node.
-    pub(crate) fn service_ids(&self, node: &Arc<str>) -> Vec<Arc<str>> {
+    /// Services of a folded node.
+    pub(crate) fn services_on<'a>(
+        &'a self,
+        node: &'a Arc<str>,
+    ) -> impl Iterator<Item = (&'a NodeAndId, &'a Arc<Service>)> + 'a {
         rows_of_node(&self.services, node)
-            .map(|((_, id), _)| id.clone())
-            .collect()
     }
 
-    /// Checks of a folded node.
-    pub(crate) fn check_rows<'a>(
+    /// Checks of a folded node and of its services.
+    pub(crate) fn checks_on<'a>(
         &'a self,
         node: &'a Arc<str>,
     ) -> impl Iterator<Item = (&'a NodeAndId, &'a Arc<Check>)> + 'a {
         rows_of_node(&self.checks, node)
     }
 
-    pub(crate) fn insert_node(&mut self, node: Arc<Node>) {
-        let name = fold(&node.spec.node);
-        self.nodes_changed = self.nodes_changed.max(node.modify_index);
-        if !self.checks_changed.contains_key(&*name) {
-            self.checks_changed.insert(name.clone(), node.create_index);
+    /// Checks of a service of a node, or with "" of the node itself; both folded.
+    pub(crate) fn checks_below<'a>(
+        &'a self,
+        node: &'a Arc<str>,
+        service: &'a Arc<str>,
+    ) -> impl Iterator<Item = (&'a Under, &'a Arc<Check>)> + 'a {
+        let first = (node.clone(), service.clone(), Arc::default());
+        self.checks_of
+            .range((Bound::Included(first), Bound::Unbounded))
+            .take_while(move |((n, s, _), _)| s == service && n == node)
+    }
+
+    /// Rows under a folded name.
+    pub(crate) fn under<'a, T>(
+        table: &'a OrdMap<Under, T>,
+        name: &'a Arc<str>,
+    ) -> impl Iterator<Item = (&'a Under, &'a T)> + 'a {
+        let first = (name.clone(), Arc::default(), Arc::default());
+        table
+            .range((Bound::Included(first), Bound::Unbounded))
+            .take_while(move |((of, _, _), _)| of == name)
+    }
+
+    /// Folded names of the services on a folded node, each once.
+    pub(crate) fn service_names_on(&self, node: &Arc<str>) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = self
+            .services_on(node)
+            .map(|(_, service)| fold_shared(&service.spec.service))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    // === nodes ===
+
+    pub(crate) fn put_node(&mut self, node: Node) {
+        let node = Arc::new(node);
+        let name = fold_shared(&node.spec.node);
+        let id = fold_shared(&node.spec.id);
+        let index = node.modify_index;
+        self.indexes.nodes = self.indexes.nodes.max(index);
+        if !self.of_node.contains_key(&*name) {
+            let indexes = NodeIndexes {
+                checks: node.create_index,
+                ..NodeIndexes::default()
+            };
+            self.of_node.insert(name.clone(), indexes);
+        } else if self.services_on(&name).next().is_some() {
+            self.indexes.instances = self.indexes.instances.max(index);
         }
+        self.gone_nodes.exhume(&name);
         if let Some(old) = self.nodes.get(&*name)
-            && old.spec.id != node.spec.id
+            && !old.spec.id.is_empty()
+            && !old.spec.id.eq_ignore_ascii_case(&id)
         {
-            self.names_by_id.remove(&*fold(&old.spec.id));
+            let old_id = fold_shared(&old.spec.id);
+            self.names_by_id.remove(&*old_id);
+            self.gone_nodes.bury(old_id, index);
         }
-        if !node.spec.id.is_empty() {
-            self.names_by_id.insert(fold(&node.spec.id), name.clone());
+        if !id.is_empty() {
+            self.gone_nodes.exhume(&id);
+            self.names_by_id.insert(id, name.clone());
         }
         self.nodes.insert(name, node);
     }
 
     /// Takes a node's row out; its services and checks are gone before.
-    pub(crate) fn remove_node(&mut self, name: &str, index: Index) -> Option<Arc<Node>> {
-        let node = self.nodes.remove(name)?;
-        if self
-            .names_by_id
-            .get(&*fold(&node.spec.id))
-            .is_some_and(|n| &**n == name)
-        {
-            self.names_by_id.remove(&*fold(&node.spec.id));
+    pub(crate) fn remove_node(&mut self, name: &Arc<str>, index: Index) -> Option<Arc<Node>> {
+        let node = self.nodes.remove(&**name)?;
+        let id = fold_shared(&node.spec.id);
+        if self.names_by_id.get(&*id).is_some_and(|n| n == name) {
+            self.names_by_id.remove(&*id);
+            self.gone_nodes.bury(id, index);
         }
-        self.checks_changed.remove(name);
-        self.nodes_changed = index;
-        self.removed = index;
+        self.of_node.remove(&**name);
+        self.gone_nodes.bury(name.clone(), index);
+        self.indexes.nodes = index;
+        self.indexes.removed = index;
         Some(node)
     }
 
-    pub(crate) fn insert_service(&mut self, service: Arc<Service>) {
-        self.services
-            .insert((fold(&service.node), fold(&service.spec.id)), service);
+    // === services ===
+
+    /// Puts a row in, new or in the place of another. `index`: of the write.
+    pub(crate) fn put_service(&mut self, mut service: Service, index: Index) {
+        let node = self.node_key(&service.node);
+        let name = self.service_key(&service.spec.service);
+        self.share_service(&mut service, &node, &name);
+        let service = Arc::new(service);
+        let key = (node, fold_shared(&service.spec.id));
+        let old = self.services.insert(key.clone(), service.clone());
+        let mut names_changed = self.name_mentions(&service, true);
+        if let Some(old) = &old {
+            names_changed |= self.name_mentions(old, false);
+            let old_name = fold_shared(&old.spec.service);
+            if old_name != name {
+                self.forget_instance(&old_name, &key, index);
+            }
+        }
+        let indexes = match self.of_service.get(&*name) {
+            Some(indexes) => ServiceIndexes {
+                instances: indexes.instances.max(index),
+                ..*indexes
+            },
+            None => {
+                // Until it has a check, the answer about its checks is the one that was there before, at the index it had.
+                let checks = self.gone_services.index_of(&name);
+                self.gone_services.exhume(&name);
+                ServiceIndexes {
+                    instances: index,
+                    checks,
+                }
+            }
+        };
+        self.of_service.insert(name.clone(), indexes);
+        self.instances.insert((name, key.0.clone(), key.1), service);
+        self.note_instance(&key.0, index, names_changed);
     }
 
-    pub(crate) fn insert_check(&mut self, key: NodeAndId, check: Arc<Check>) {
-        self.raise_checks(&key.0, check.modify_index);
-        self.checks.insert(key, check);
+    /// Takes a row out; its checks are gone before.
+    pub(crate) fn remove_service(&mut self, key: &NodeAndId, index: Index) -> Option<Arc<Service>> {
+        let service = self.services.remove(key)?;
+        let names_changed = self.name_mentions(&service, false);
+        self.forget_instance(&fold_shared(&service.spec.service), key, index);
+        self.note_instance(&key.0, index, names_changed);
+        self.indexes.removed = index;
+        Some(service)
     }
 
-    pub(crate) fn raise_checks(&mut self, node: &Arc<str>, index: Index) {
-        let changed = self.checks_changed.entry(node.clone()).or_insert(index);
+    fn note_instance(&mut self, node: &str, index: Index, names_changed: bool) {
+        if let Some(of_node) = self.of_node.get_mut(node) {
+            of_node.services = of_node.services.max(index);
+        }
+        self.indexes.instances = self.indexes.instances.max(index);
+        if names_changed {
+            self.indexes.names = self.indexes.names.max(index);
+        }
+    }
+
+    fn forget_instance(&mut self, name: &Arc<str>, (node, id): &NodeAndId, index: Index) {
+        self.instances
+            .remove(&(name.clone(), node.clone(), id.clone()));
+        if Self::under(&self.instances, name).next().is_none() {
+            self.of_service.remove(&**name);
+            self.gone_services.bury(name.clone(), index);
+        } else if let Some(indexes) = self.of_service.get_mut(&**name) {
+            indexes.instances = index;
+        }
+    }
+
+    /// Counts a row in or out of the map of names to tags. Returns whether that added or took a name or a tag.
+    fn name_mentions(&mut self, service: &Service, comes: bool) -> bool {
+        let spelt = &service.spec.service;
+        let tags = service.spec.tags.iter().flat_map(|tags| tags.iter());
+        let mut changed = false;
+        if comes {
+            let name = self.names.entry(spelt.clone()).or_default();
+            changed |= name.instances == 0;
+            name.instances += 1;
+            for tag in tags {
+                let mentions = name.tags.entry(tag.clone()).or_default();
+                changed |= *mentions == 0;
+                *mentions += 1;
+            }
+        } else if let Some(name) = self.names.get_mut(&**spelt) {
+            name.instances -= 1;
+            if name.instances == 0 {
+                self.names.remove(&**spelt);
+                return true;
+            }
+            for tag in tags {
+                if let Some(mentions) = name.tags.get_mut(&**tag) {
+                    *mentions -= 1;
+                    if *mentions == 0 {
+                        name.tags.remove(&**tag);
+                        changed = true;
+                    }
+                }
+            }
+        }
+        changed
+    }
+
+    // === checks ===
+
+    /// Puts a row in, new or in the place of another. `index`: of the write.
+    pub(crate) fn put_check(&mut self, mut check: Check, index: Index) {
+        let node = self.node_key(&check.spec.node);
+        self.share_check(&mut check, &node);
+        let check = Arc::new(check);
+        let key = (node, fold_shared(&check.spec.check_id));
+        if let Some(old) = self.checks.insert(key.clone(), check.clone()) {
+            self.unlink_check(&key, &old, &check, index);
+        }
+        let status = self.status_key(&check.spec.status);
+        self.checks_of
+            .insert(below_key(&key, &check.spec), check.clone());
+        self.by_status.insert(
+            (status.clone(), key.0.clone(), key.1.clone()),
+            check.clone(),
+        );
+        self.raise_status(status, index);
+        self.note_check(&key.0, &check, index);
+    }
+
+    /// Takes a row out.
+    pub(crate) fn remove_check(&mut self, key: &NodeAndId, index: Index) -> Option<Arc<Check>> {
+        let check = self.checks.remove(key)?;
+        self.checks_of.remove(&below_key(key, &check.spec));
+        self.leave_status(key, &check.spec.status, index);
+        self.note_check(&key.0, &check, index);
+        self.indexes.removed = index;
+        Some(check)
+    }
+
+    /// Takes the old row from where the new one does not come.
+    fn unlink_check(&mut self, key: &NodeAndId, old: &Check, new: &Check, index: Index) {
+        if !old
+            .spec
+            .service_id
+            .eq_ignore_ascii_case(&new.spec.service_id)
+        {
+            self.checks_of.remove(&below_key(key, &old.spec));
+        }
+        if old.spec.status != new.spec.status {
+            self.leave_status(key, &old.spec.status, index);
+        }
+        self.note_check(&key.0, old, index);
+    }
+
+    fn leave_status(&mut self, (node, id): &NodeAndId, status: &Status, index: Index) {
+        let status_key = self.status_key(status);
+        let key = (status_key, node.clone(), id.clone());
+        self.by_status.remove(&key);
+        let (status_key, ..) = key;
+        // Words that clients make up must not stay behind for ever.
+        let made_up = matches!(Status::parse(&status_key), Status::Other(_));
+        if made_up && Self::under(&self.by_status, &status_key).next().is_none() {
+            self.of_status.remove(&*status_key);
+            self.indexes.states_left = index;
+        } else {
+            self.raise_status(status_key, index);
+        }
+    }
+
+    fn note_check(&mut self, node: &str, check: &Check, index: Index) {
+        if let Some(of_node) = self.of_node.get_mut(node) {
+            of_node.checks = of_node.checks.max(index);
+            if check.spec.service_id.is_empty() {
+                of_node.node_checks = of_node.node_checks.max(index);
+            }
+        }
+        if !check.spec.service_id.is_empty()
+            && let Some(of_service) = self.of_service.get_mut(&*fold_shared(&check.service_name))
+        {
+            of_service.checks = of_service.checks.max(index);
+        }
+        self.indexes.checks = self.indexes.checks.max(index);
+    }
+
+    pub(crate) fn raise_status(&mut self, status: Arc<str>, index: Index) {
+        let changed = self.of_status.entry(status).or_default();
         *changed = index.max(*changed);
     }
 
-    // === queries ===
-
-    pub(crate) fn node(&self, name: &str) -> Answer<Option<Arc<Node>>> {
-        let row = self.node_row(name).cloned();
-        Answer::new(row.as_ref().map_or(self.removed, |n| n.modify_index), row)
+    /// The key of a status, shared with the one that is there.
+    fn status_key(&self, status: &Status) -> Arc<str> {
+        let folded = match status {
+            Status::Other(other) => return fold_shared(other),
+            Status::Passing | Status::Warning | Status::Critical => status.as_str(),
+        };
+        match self.of_status.get_key_value(folded) {
+            Some((key, _)) => key.clone(),
+            None => Arc::from(folded),
+        }
     }
 
-    pub(crate) fn node_by_id(&self, id: &str) -> Option<Arc<Node>> {
-        let name = self.names_by_id.get(&*fold(id))?;
-        self.nodes.get(name).cloned()
+    // === shared strings ===
+
+    /// A folded node's key, shared with its row's.
+    fn node_key(&self, node: &Arc<str>) -> Arc<str> {
+        let folded = fold_shared(node);
+        let known = self.nodes.get_key_value(&*folded);
+        known.map_or(folded, |(key, _)| key.clone())
     }
 
-    pub(crate) fn list(&self) -> Answer<Vec<Arc<Node>>> {
-        Answer::new(self.nodes_changed, self.nodes.values().cloned().collect())
+    /// A folded service name, shared with the key that is there.
+    fn service_key(&self, name: &Arc<str>) -> Arc<str> {
+        let folded = fold_shared(name);
+        let known = self.of_service.get_key_value(&*folded);
+        known.map_or(folded, |(key, _)| key.clone())
     }
 
-    pub(crate) fn service(&self, node: &str, id: &str) -> Answer<Option<Arc<Service>>> {
-        let row = self.service_row(node, id).cloned();
-        Answer::new(row.as_ref().map_or(self.removed, |s| s.modify_index), row)
+    fn share_service(&self, service: &mut Service, node: &Arc<str>, name: &Arc<str>) {
+        if let Some(row) = self.nodes.get(&**node) {
+            share(&mut service.node, &row.spec.node);
+            share(&mut service.owner, &row.owner);
+        }
+        share(&mut service.spec.service, name);
+        let old = (node.clone(), fold_shared(&service.spec.id));
+        if let Some(old) = self.services.get(&old) {
+            service.share_with(old);
+        }
+        if let Some((_, sibling)) = Self::under(&self.instances, name).next() {
+            service.share_with(sibling);
+        }
     }
 
-    pub(crate) fn check(&self, node: &str, id: &str) -> Answer<Option<Arc<Check>>> {
-        let row = self.check_row(node, id).cloned();
-        Answer::new(row.as_ref().map_or(self.removed, |c| c.modify_index), row)
+    fn share_check(&self, check: &mut Check, node: &Arc<str>) {
+        if let Some(row) = self.nodes.get(&**node) {
+            share(&mut check.spec.node, &row.spec.node);
+            share(&mut check.owner, &row.owner);
+        }
+        let old = (node.clone(), fold_shared(&check.spec.check_id));
+        if let Some(old) = self.checks.get(&old) {
+            check.share_with(old);
+        }
+        let id = (node.clone(), fold_shared(&check.spec.service_id));
+        let Some(service) = self.services.get(&id) else {
+            return;
+        };
+        share(&mut check.spec.service_id, &service.spec.id);
+        share(&mut check.service_name, &service.spec.service);
+        share(&mut check.owner, &service.owner);
+        if check.service_tags == service.spec.tags {
+            check.service_tags = service.spec.tags.clone();
+        }
+        let name = fold_shared(&service.spec.service);
+        let sibling = Self::under(&self.instances, &name).next();
+        if let Some(((_, node, id), _)) = sibling
+            && let Some((_, sibling)) = self.checks_below(node, id).next()
+        {
+            check.share_with(sibling);
+        }
     }
 
-    pub(crate) fn checks_of_node(&self, node: &str) -> Answer<Vec<Arc<Check>>> {
-        let node = fold(node);
-        let index = self.checks_changed.get(&*node).copied();
-        let rows = self
-            .check_rows(&node)
-            .map(|(_, check)| check.clone())
-            .collect();
-        Answer::new(index.unwrap_or(self.removed), rows)
+    // === restores and collecting ===
+
+    /// Lifts the indexes of lists and of what is absent: what was restored is another answer than what was there.
+    pub(crate) fn lift(&mut self, to: Index) {
+        self.indexes = CatalogIndexes {
+            nodes: to,
+            names: to,
+            instances: to,
+            checks: to,
+            removed: to,
+            states_left: to,
+        };
+        for status in [Status::Passing, Status::Warning, Status::Critical] {
+            self.raise_status(self.status_key(&status), to);
+        }
+        let seen: Vec<Arc<str>> = self.of_status.keys().cloned().collect();
+        for status in seen {
+            self.raise_status(status, to);
+        }
+        self.gone_nodes.raise_watermark(to);
+        self.gone_services.raise_watermark(to);
+    }
+
+    /// The tables of tombstones, in a fixed order.
+    pub(crate) fn gone(&self) -> [&Absent; 2] {
+        [&self.gone_nodes, &self.gone_services]
+    }
+
+    /// Drops tombstones, at most `max`.
+    pub(crate) fn reap(&mut self, up_to: Index, max: usize) {
+        let done = self.gone_nodes.reap(up_to, max);
+        self.gone_services.reap(up_to, max - done);
     }
 }
 
-/// Under which a check is stored.
-pub(crate) fn check_key(spec: &CheckSpec) -> NodeAndId {
-    (fold(&spec.node), fold(&spec.check_id))
+fn below_key((node, id): &NodeAndId, spec: &CheckSpec) -> Under {
+    (node.clone(), fold_shared(&spec.service_id), id.clone())
 }
 
 fn rows_of_node<'a, T>(
     table: &'a OrdMap<NodeAndId, T>,
     node: &'a Arc<str>,
 ) -> impl Iterator<Item = (&'a NodeAndId, &'a T)> + 'a {
-    let first = (node.clone(), Arc::from(""));
+    let first = (node.clone(), Arc::default());
     table
         .range((Bound::Included(first), Bound::Unbounded))
         .take_while(move |((of, _), _)| of == node)

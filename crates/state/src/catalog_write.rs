@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::change::fold;
+use crate::catalog::NodeAndId;
+use crate::change::{ANY_STATE, Topic, fold, fold_shared};
 use crate::command::{CheckSpec, Deregister, NodeSpec, Register, ServiceSpec, Status};
 use crate::quote::quote;
 use crate::reply::Refusal;
@@ -62,8 +63,8 @@ impl Write<'_> {
 
     // === nodes ===
 
-    pub(crate) fn node_set(&mut self, spec: &NodeSpec, owner: &str) -> Result<(), Refusal> {
-        let name = fold(&spec.node);
+    pub(crate) fn node_set(&mut self, spec: &NodeSpec, owner: &Arc<str>) -> Result<(), Refusal> {
+        let name = fold_shared(&spec.node);
         let mut existing = None;
         if !spec.id.is_empty() {
             let known = self
@@ -99,18 +100,31 @@ impl Write<'_> {
         if let Some(old) = &existing
             && !renamed
             && old.spec == *spec
-            && old.owner == owner
+            && old.owner == *owner
         {
             return Ok(());
         }
+        let old_id = existing.as_ref().map(|old| fold_shared(&old.spec.id));
         let node = Node {
             spec: spec.clone(),
-            owner: owner.to_owned(),
+            owner: owner.clone(),
             create_index: existing.map_or(self.index, |old| old.create_index),
             modify_index: self.index,
         };
-        self.tables.catalog.insert_node(Arc::new(node));
-        self.changes.nodes.push(name);
+        self.tables.catalog.put_node(node);
+        self.touch(Topic::Nodes);
+        self.touch_node(&name);
+        if let Some(old_id) = old_id.filter(|id| !id.is_empty()) {
+            self.touch(Topic::Node(old_id));
+        }
+        let carried = self.tables.catalog.service_names_on(&name);
+        if !carried.is_empty() {
+            self.touch(Topic::Instances);
+        }
+        for service in carried {
+            self.touch(Topic::Service(service.clone()));
+            self.touch(Topic::ServiceHealth(service));
+        }
         Ok(())
     }
 
@@ -144,21 +158,19 @@ impl Write<'_> {
         if !self.tables.catalog.nodes.contains_key(&*name) {
             return false;
         }
-        for id in self.tables.catalog.service_ids(&name) {
-            self.service_delete(&name, &id);
+        // Services first: the node's own checks then belong to no service's answer any more.
+        let services: Vec<NodeAndId> = keys(self.tables.catalog.services_on(&name));
+        for key in services {
+            self.service_remove(&key);
         }
-        let checks: Vec<Arc<str>> = self
-            .tables
-            .catalog
-            .check_rows(&name)
-            .map(|((_, id), _)| id.clone())
-            .collect();
-        for id in checks {
-            self.check_delete(&name, &id);
+        let checks: Vec<NodeAndId> = keys(self.tables.catalog.checks_on(&name));
+        for key in checks {
+            self.check_remove(&key);
         }
         self.sessions_end_with_node(&name);
+        self.touch(Topic::Nodes);
+        self.touch_node(&name);
         self.tables.catalog.remove_node(&name, self.index);
-        self.changes.nodes.push(name);
         true
     }
 
@@ -168,65 +180,87 @@ impl Write<'_> {
         &mut self,
         node: &str,
         spec: &ServiceSpec,
-        owner: &str,
+        owner: &Arc<str>,
     ) -> Result<(), Refusal> {
         let Some(node_row) = self.tables.catalog.node_row(node) else {
             return Err(Refusal::MissingNode);
         };
-        let node_name: Arc<str> = Arc::from(&*node_row.spec.node);
-        let key = (fold(node), fold(&spec.id));
-        let existing = self.tables.catalog.services.get(&key);
-        if existing.is_some_and(|old| old.spec == *spec && old.owner == owner) {
+        let node_name = node_row.spec.node.clone();
+        let key = (fold(node), fold_shared(&spec.id));
+        let old = self.tables.catalog.services.get(&key).cloned();
+        if let Some(old) = &old
+            && old.spec == *spec
+            && old.owner == *owner
+        {
             return Ok(());
         }
         let service = Service {
             node: node_name,
             spec: spec.clone(),
-            owner: owner.to_owned(),
-            create_index: existing.map_or(self.index, |old| old.create_index),
+            owner: owner.clone(),
+            create_index: old.as_ref().map_or(self.index, |old| old.create_index),
             modify_index: self.index,
         };
-        let renamed_from = existing
-            .filter(|old| old.spec.service != spec.service)
-            .map(|old| Arc::from(&*old.spec.service));
-        for name in renamed_from.into_iter().chain([Arc::from(&*spec.service)]) {
-            self.changes.services.push((key.0.clone(), name));
+        self.tables.catalog.put_service(service, self.index);
+        self.touch_service(&key.0, &spec.service);
+        let Some(old) = old else {
+            return Ok(());
+        };
+        if old.spec.service != spec.service {
+            self.touch_service(&key.0, &old.spec.service);
         }
-        self.tables.catalog.services.insert(key, Arc::new(service));
+        if old.spec.service != spec.service || old.spec.tags != spec.tags {
+            self.checks_follow(&key, spec);
+        }
         Ok(())
+    }
+
+    /// Checks show the name and tags of their service.
+    fn checks_follow(&mut self, (node, id): &NodeAndId, spec: &ServiceSpec) {
+        let below = self.tables.catalog.checks_below(node, id);
+        let checks: Vec<Arc<Check>> = below.map(|(_, check)| check.clone()).collect();
+        for old in checks {
+            let check = Check {
+                service_name: spec.service.clone(),
+                service_tags: spec.tags.clone(),
+                modify_index: self.index,
+                ..(*old).clone()
+            };
+            self.touch_checks(Some(&old), Some(&check));
+            self.tables.catalog.put_check(check, self.index);
+        }
     }
 
     /// Takes a service and its checks off the roll. Returns whether it was there.
     pub(crate) fn service_delete(&mut self, node: &str, id: &str) -> bool {
-        let key = (fold(node), fold(id));
-        let Some(service) = self.tables.catalog.services.remove(&key) else {
+        self.service_remove(&(fold(node), fold(id)))
+    }
+
+    fn service_remove(&mut self, key: &NodeAndId) -> bool {
+        if !self.tables.catalog.services.contains_key(key) {
             return false;
-        };
-        let checks: Vec<Arc<str>> = self
-            .tables
-            .catalog
-            .check_rows(&key.0)
-            .filter(|(_, check)| check.spec.service_id.eq_ignore_ascii_case(id))
-            .map(|((_, check), _)| check.clone())
+        }
+        let below = self.tables.catalog.checks_below(&key.0, &key.1);
+        let checks: Vec<NodeAndId> = below
+            .map(|((n, _, id), _)| (n.clone(), id.clone()))
             .collect();
         for check in checks {
-            self.check_delete(&key.0, &check);
+            self.check_remove(&check);
         }
-        self.tables.catalog.removed = self.index;
-        self.changes
-            .services
-            .push((key.0, Arc::from(&*service.spec.service)));
+        if let Some(service) = self.tables.catalog.remove_service(key, self.index) {
+            self.touch_service(&key.0, &service.spec.service);
+        }
         true
     }
 
     // === checks ===
 
-    pub(crate) fn check_set(&mut self, spec: &CheckSpec, owner: &str) -> Result<(), Refusal> {
+    pub(crate) fn check_set(&mut self, spec: &CheckSpec, owner: &Arc<str>) -> Result<(), Refusal> {
         if self.tables.catalog.node_row(&spec.node).is_none() {
             return Err(Refusal::MissingNode);
         }
         let (service_name, service_tags) = if spec.service_id.is_empty() {
-            (String::new(), None)
+            (Arc::default(), None)
         } else {
             match self
                 .tables
@@ -237,44 +271,98 @@ impl Write<'_> {
                 Some(service) => (service.spec.service.clone(), service.spec.tags.clone()),
             }
         };
-        let key = (fold(&spec.node), fold(&spec.check_id));
-        let existing = self.tables.catalog.checks.get(&key).cloned();
+        let key = (fold_shared(&spec.node), fold_shared(&spec.check_id));
+        let old = self.tables.catalog.checks.get(&key).cloned();
         if spec.status == Status::Critical {
             self.sessions_end_with_check(&key.0, &key.1);
         }
-        if existing.as_ref().is_some_and(|old| {
-            old.spec == *spec
-                && old.owner == owner
-                && old.service_name == service_name
-                && old.service_tags == service_tags
-        }) {
+        if let Some(old) = &old
+            && old.spec == *spec
+            && old.owner == *owner
+        {
             return Ok(());
         }
         let check = Check {
             spec: spec.clone(),
             service_name,
             service_tags,
-            owner: owner.to_owned(),
-            create_index: existing.map_or(self.index, |old| old.create_index),
+            owner: owner.clone(),
+            create_index: old.as_ref().map_or(self.index, |old| old.create_index),
             modify_index: self.index,
         };
-        self.changes.checks.push(key.clone());
-        self.tables.catalog.insert_check(key, Arc::new(check));
+        self.touch_checks(old.as_deref(), Some(&check));
+        self.tables.catalog.put_check(check, self.index);
         Ok(())
     }
 
     /// Takes a check off the roll; sessions that name it end. Returns whether it was there.
     pub(crate) fn check_delete(&mut self, node: &str, id: &str) -> bool {
-        let key = (fold(node), fold(id));
-        if self.tables.catalog.checks.remove(&key).is_none() {
+        self.check_remove(&(fold(node), fold(id)))
+    }
+
+    fn check_remove(&mut self, key: &NodeAndId) -> bool {
+        let Some(check) = self.tables.catalog.remove_check(key, self.index) else {
             return false;
-        }
-        self.tables.catalog.raise_checks(&key.0, self.index);
-        self.tables.catalog.removed = self.index;
+        };
+        self.touch_checks(Some(&check), None);
         self.sessions_end_with_check(&key.0, &key.1);
-        self.changes.checks.push(key);
         true
     }
+
+    // === topics ===
+
+    fn touch(&mut self, topic: Topic) {
+        self.changes.topics.push(topic);
+    }
+
+    /// A folded node whose row or services changed, by its name and by its id.
+    fn touch_node(&mut self, name: &Arc<str>) {
+        self.touch(Topic::Node(name.clone()));
+        if let Some(node) = self.tables.catalog.nodes.get(&**name)
+            && !node.spec.id.is_empty()
+        {
+            let id = fold_shared(&node.spec.id);
+            self.touch(Topic::Node(id));
+        }
+    }
+
+    /// An instance that was just written or removed.
+    fn touch_service(&mut self, node: &Arc<str>, name: &Arc<str>) {
+        let name = fold_shared(name);
+        self.touch(Topic::Service(name.clone()));
+        self.touch(Topic::ServiceHealth(name));
+        self.touch(Topic::Instances);
+        self.touch_node(node);
+        if self.tables.catalog.indexes.names == self.index {
+            self.touch(Topic::Services);
+        }
+    }
+
+    /// A check as it was, as it is now, or both.
+    fn touch_checks(&mut self, old: Option<&Check>, new: Option<&Check>) {
+        let either: Vec<&Check> = old.into_iter().chain(new).collect();
+        self.touch(Topic::health_state(ANY_STATE));
+        for (i, check) in either.iter().enumerate() {
+            self.touch(Topic::health_state(check.spec.status.as_str()));
+            let (before, node) = (&either[..i], fold_shared(&check.spec.node));
+            if before.is_empty() {
+                self.touch(Topic::ChecksOfNode(node.clone()));
+            }
+            if !check.spec.service_id.is_empty() {
+                let name = fold_shared(&check.service_name);
+                self.touch(Topic::ServiceChecks(name.clone()));
+                self.touch(Topic::ServiceHealth(name));
+            } else if !before.iter().any(|b| b.spec.service_id.is_empty()) {
+                for name in self.tables.catalog.service_names_on(&node) {
+                    self.touch(Topic::ServiceHealth(name));
+                }
+            }
+        }
+    }
+}
+
+fn keys<'a, T: 'a>(rows: impl Iterator<Item = (&'a NodeAndId, T)>) -> Vec<NodeAndId> {
+    rows.map(|(key, _)| key.clone()).collect()
 }
 
 fn in_step(step: &str, refusal: Refusal) -> Refusal {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+/// The pseudo-state of `health/state/any`: checks in all states.
+pub const ANY_STATE: &str = "any";
+
 /// What a parked query waits for. It wakes by its topics only.
 ///
-/// Names of nodes are compared without regard to (ASCII) case: build those topics with [`Topic::node`],
-/// [`Topic::checks_of_node`] and [`Topic::sessions_of_node`], which fold the name.
+/// Names of nodes, services and states are compared without regard to (ASCII) case: build those topics with the functions below,
+/// which fold the name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
     /// A key: created, changed or deleted.
@@ -22,16 +25,28 @@ pub enum Topic {
     Session(Arc<str>),
     /// The list of nodes: their rows, not what they carry.
     Nodes,
-    /// One node: its row, its services and its checks.
+    /// One node by its name or its id: its row and its services.
     Node(Arc<str>),
-    /// The checks of one node.
+    /// The checks of one node and of its services.
     ChecksOfNode(Arc<str>),
+    /// The map of services' names to their tags; not every write of an instance.
+    Services,
+    /// All instances of all services, with the rows of their nodes.
+    Instances,
+    /// The instances of a service, with the rows of their nodes.
+    Service(Arc<str>),
+    /// The instances of a service, with the rows of their nodes, their checks and their nodes' checks.
+    ServiceHealth(Arc<str>),
+    /// The checks of a service's instances.
+    ServiceChecks(Arc<str>),
+    /// The checks in a state, or in all ([`ANY_STATE`]).
+    HealthState(Arc<str>),
 }
 
 impl Topic {
-    /// One node, its services and its checks.
-    pub fn node(name: &str) -> Topic {
-        Topic::Node(fold(name))
+    /// One node and its services. A node is known by its name and by its id; a query that takes either waits on what it was given.
+    pub fn node(name_or_id: &str) -> Topic {
+        Topic::Node(fold(name_or_id))
     }
 
     /// The checks of one node.
@@ -43,15 +58,44 @@ impl Topic {
     pub fn sessions_of_node(name: &str) -> Topic {
         Topic::SessionsOfNode(fold(name))
     }
+
+    /// Instances of a service and their nodes.
+    pub fn service(name: &str) -> Topic {
+        Topic::Service(fold(name))
+    }
+
+    /// Instances of a service, their nodes, and the checks of both.
+    pub fn service_health(name: &str) -> Topic {
+        Topic::ServiceHealth(fold(name))
+    }
+
+    /// Checks of a service's instances.
+    pub fn service_checks(name: &str) -> Topic {
+        Topic::ServiceChecks(fold(name))
+    }
+
+    /// Checks in a state.
+    pub fn health_state(state: &str) -> Topic {
+        Topic::HealthState(fold(state))
+    }
 }
 
-/// The form under which names of nodes, services' ids and checks' ids are compared: Consul ignores their case. ASCII only, because
-/// Unicode's tables differ between versions, and servers of two versions must agree.
+/// The form under which names of nodes and services and ids of services and checks are compared: Consul ignores their case. ASCII
+/// only, because Unicode's tables differ between versions, and servers of two versions must agree.
 pub(crate) fn fold(name: &str) -> Arc<str> {
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
         Arc::from(name.to_ascii_lowercase())
     } else {
         Arc::from(name)
+    }
+}
+
+/// [`fold`] that shares the name when it is folded already.
+pub(crate) fn fold_shared(name: &Arc<str>) -> Arc<str> {
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        Arc::from(name.to_ascii_lowercase())
+    } else {
+        name.clone()
     }
 }
 
@@ -75,12 +119,8 @@ pub struct Changes {
     pub keys: Vec<(Arc<str>, KvChange)>,
     /// Sessions created or ended: id and node (folded).
     pub sessions: Vec<(Arc<str>, Arc<str>)>,
-    /// Nodes (folded) whose row was written or removed.
-    pub nodes: Vec<Arc<str>>,
-    /// Services written or removed: node (folded) and the service's name as written.
-    pub services: Vec<(Arc<str>, Arc<str>)>,
-    /// Checks written or removed: node (folded) and id (folded).
-    pub checks: Vec<(Arc<str>, Arc<str>)>,
+    /// Topics of the other tables that were touched; one may stand here twice.
+    pub topics: Vec<Topic>,
 }
 
 impl Changes {
@@ -90,16 +130,9 @@ impl Changes {
             everything,
             keys,
             sessions,
-            nodes,
-            services,
-            checks,
+            topics,
         } = self;
-        !everything
-            && keys.is_empty()
-            && sessions.is_empty()
-            && nodes.is_empty()
-            && services.is_empty()
-            && checks.is_empty()
+        !everything && keys.is_empty() && sessions.is_empty() && topics.is_empty()
     }
 
     /// Adds what a later command changed.
@@ -108,16 +141,12 @@ impl Changes {
             everything,
             keys,
             sessions,
-            nodes,
-            services,
-            checks,
+            topics,
         } = later;
         self.everything |= everything;
         self.keys.extend(keys);
         self.sessions.extend(sessions);
-        self.nodes.extend(nodes);
-        self.services.extend(services);
-        self.checks.extend(checks);
+        self.topics.extend(topics);
     }
 
     /// Whether a query parked on `topic` wakes. This is the meaning of topics; a registry of watchers must agree with it.
@@ -135,13 +164,15 @@ impl Changes {
             Topic::Sessions => !self.sessions.is_empty(),
             Topic::SessionsOfNode(node) => self.sessions.iter().any(|(_, n)| n == node),
             Topic::Session(id) => self.sessions.iter().any(|(i, _)| i == id),
-            Topic::Nodes => !self.nodes.is_empty(),
-            Topic::Node(node) => {
-                self.nodes.contains(node)
-                    || self.services.iter().any(|(n, _)| n == node)
-                    || self.checks.iter().any(|(n, _)| n == node)
-            }
-            Topic::ChecksOfNode(node) => self.checks.iter().any(|(n, _)| n == node),
+            Topic::Nodes
+            | Topic::Node(_)
+            | Topic::ChecksOfNode(_)
+            | Topic::Services
+            | Topic::Instances
+            | Topic::Service(_)
+            | Topic::ServiceHealth(_)
+            | Topic::ServiceChecks(_)
+            | Topic::HealthState(_) => self.topics.contains(topic),
         }
     }
 }

@@ -4,8 +4,16 @@
 //! added with a default. The encoding is a MessagePack map by field name inside `[number, body]`; an unknown number
 //! is an error that stops the server, never skipped.
 
+mod spec;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+pub use spec::{
+    CheckDefinition, CheckSpec, NodeSpec, ServiceSpec, Status, TaggedAddress, Texts, Weights,
+};
 
 use crate::{Index, Stamp};
 
@@ -261,7 +269,7 @@ pub struct TxnServiceOp {
     /// What to do.
     pub verb: CatalogVerb,
     /// Its node's name.
-    pub node: String,
+    pub node: Arc<str>,
     /// The service.
     pub service: ServiceSpec,
     /// For `cas` and `delete-cas`.
@@ -288,121 +296,6 @@ pub struct TxnSessionOp {
     pub id: String,
 }
 
-/// A node as it is written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeSpec {
-    /// A UUID, or empty.
-    #[serde(default)]
-    pub id: String,
-    /// Its name.
-    pub node: String,
-    /// IP address or name.
-    #[serde(default)]
-    pub address: String,
-    /// `lan`, `wan`, …
-    #[serde(default)]
-    pub tagged_addresses: Option<std::collections::BTreeMap<String, String>>,
-    /// Key/value pairs of its owner.
-    #[serde(default)]
-    pub meta: Option<std::collections::BTreeMap<String, String>>,
-}
-
-/// A service instance as it is written. Later issues add fields with defaults.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServiceSpec {
-    /// Unique on its node.
-    pub id: String,
-    /// Its name.
-    pub service: String,
-    /// `None` is `null` in answers.
-    #[serde(default)]
-    pub tags: Option<Vec<String>>,
-    /// Empty: the node's.
-    #[serde(default)]
-    pub address: String,
-    /// By kind of address.
-    #[serde(default)]
-    pub tagged_addresses: Option<std::collections::BTreeMap<String, TaggedAddress>>,
-    /// Key/value pairs of its owner.
-    #[serde(default)]
-    pub meta: Option<std::collections::BTreeMap<String, String>>,
-    /// 0 to 65,535.
-    #[serde(default)]
-    pub port: u16,
-    /// For SRV answers.
-    #[serde(default)]
-    pub weights: Weights,
-    /// Whether the catalog's tags win over the agent's.
-    #[serde(default)]
-    pub enable_tag_override: bool,
-}
-
-/// An address with a port.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaggedAddress {
-    /// IP address or name.
-    pub address: String,
-    /// Port.
-    #[serde(default)]
-    pub port: u16,
-}
-
-/// DNS SRV weights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Weights {
-    /// While passing.
-    pub passing: u32,
-    /// While warning.
-    pub warning: u32,
-}
-
-impl Default for Weights {
-    fn default() -> Self {
-        Weights {
-            passing: 1,
-            warning: 1,
-        }
-    }
-}
-
-/// Health of a check.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Status {
-    Passing,
-    Warning,
-    #[default]
-    Critical,
-}
-
-/// A check as it is written. Later issues add fields with defaults.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckSpec {
-    /// Its node's name.
-    pub node: String,
-    /// Unique on its node.
-    pub check_id: String,
-    /// For people.
-    #[serde(default)]
-    pub name: String,
-    /// Health.
-    #[serde(default)]
-    pub status: Status,
-    /// For people.
-    #[serde(default)]
-    pub notes: String,
-    /// Of the last run.
-    #[serde(default)]
-    pub output: String,
-    /// The service it belongs to; empty: the node.
-    #[serde(default)]
-    pub service_id: String,
-    /// `http`, `tcp`, … as its owner says.
-    #[serde(default)]
-    pub check_type: String,
-}
-
 /// Registers a node with, perhaps, a service and checks, as `PUT /v1/catalog/register` does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
@@ -419,20 +312,20 @@ pub struct Register {
     pub skip_node_update: bool,
     /// Who writes: `api`, `agent:<node id>`, `operator:<cluster>`, `sidecar:<pod UID>`, `gossip`.
     #[serde(default)]
-    pub owner: String,
+    pub owner: Arc<str>,
 }
 
 /// Takes a node, one of its services, or one of its checks off the roll. Sessions that hang on them end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deregister {
     /// The node's name.
-    pub node: String,
+    pub node: Arc<str>,
     /// Only this service.
     #[serde(default)]
-    pub service_id: String,
+    pub service_id: Arc<str>,
     /// Only this check.
     #[serde(default)]
-    pub check_id: String,
+    pub check_id: Arc<str>,
 }
 
 /// Folds tombstones away.

@@ -7,7 +7,9 @@
 //!
 //! What this crate must not do: read a clock, draw a random number, iterate over an unordered map.
 
+mod absent;
 mod catalog;
+mod catalog_read;
 mod catalog_write;
 pub mod change;
 pub mod codec;
@@ -21,15 +23,19 @@ mod restore;
 pub mod row;
 mod session;
 mod session_write;
+mod share;
 pub mod snapshot;
 mod state;
 pub mod txn;
 mod write;
 
+pub use catalog::ServiceName;
+pub use catalog_read::{Counts, Instance, InstanceHealth, NodeServices, ServiceNames};
 pub use change::{Changes, KvChange, Topic};
 pub use codec::CodecError;
 pub use command::{Command, Proposal};
 pub use reply::Reply;
+pub use rollcall_api::SortedMap;
 pub use snapshot::{Chunks, Include, Loader, SnapshotError};
 pub use state::{Answer, Context, State};
 

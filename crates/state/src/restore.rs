@@ -101,8 +101,7 @@ impl State {
         }
         tables.kv.graves.raise_watermark(above);
         tables.sessions.raise(above, above);
-        tables.catalog.nodes_changed = above;
-        tables.catalog.removed = above;
+        tables.catalog.lift(above);
         self.tables = tables;
         self.offset = above - log_index;
         self.index = above;

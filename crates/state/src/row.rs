@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Index;
-use crate::command::{Behavior, CheckSpec, NodeSpec, ServiceCheckRef, ServiceSpec};
+use crate::command::{Behavior, CheckSpec, NodeSpec, ServiceCheckRef, ServiceSpec, Texts};
 
 /// A key of the key/value store. A million of them must fit into memory, hence the exact-size boxes and the methods: how a row is
 /// laid out is nobody else's business.
@@ -168,7 +168,7 @@ pub struct Session {
 pub struct Node {
     pub spec: NodeSpec,
     #[serde(default)]
-    pub owner: String,
+    pub owner: Arc<str>,
     pub create_index: Index,
     pub modify_index: Index,
 }
@@ -180,7 +180,7 @@ pub struct Service {
     pub node: Arc<str>,
     pub spec: ServiceSpec,
     #[serde(default)]
-    pub owner: String,
+    pub owner: Arc<str>,
     pub create_index: Index,
     pub modify_index: Index,
 }
@@ -190,14 +190,14 @@ pub struct Service {
 #[allow(missing_docs)]
 pub struct Check {
     pub spec: CheckSpec,
-    /// Copied from the service.
+    /// The service's, kept equal to it.
     #[serde(default)]
-    pub service_name: String,
-    /// Copied from the service.
+    pub service_name: Arc<str>,
+    /// The service's, kept equal to them.
     #[serde(default)]
-    pub service_tags: Option<Vec<String>>,
+    pub service_tags: Option<Texts>,
     #[serde(default)]
-    pub owner: String,
+    pub owner: Arc<str>,
     pub create_index: Index,
     pub modify_index: Index,
 }

@@ -96,6 +96,35 @@ struct TableIndexes {
     nodes_changed: Index,
     #[serde(default)]
     catalog_removed: Index,
+    /// `None`: written by a version that did not keep these yet.
+    #[serde(default)]
+    names_changed: Option<Index>,
+    #[serde(default)]
+    instances_changed: Index,
+    #[serde(default)]
+    checks_changed: Index,
+    #[serde(default)]
+    states_left: Index,
+    #[serde(default)]
+    nodes_watermark: Index,
+    #[serde(default)]
+    services_watermark: Index,
+}
+
+/// Of a node: what its rows do not tell, because they are gone.
+#[derive(Serialize, Deserialize)]
+struct OfNode<S> {
+    name: S,
+    services: Index,
+    node_checks: Index,
+}
+
+/// Of a service's name.
+#[derive(Serialize, Deserialize)]
+struct OfService<S> {
+    name: S,
+    instances: Index,
+    checks: Index,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,4 +164,10 @@ mod number {
     /// The rows after it belong to a restore that is under way.
     pub(super) const STAGED: u16 = 13;
     pub(super) const END: u16 = 14;
+    pub(super) const OF_NODE: u16 = 15;
+    pub(super) const OF_SERVICE: u16 = 16;
+    pub(super) const OF_STATUS: u16 = 17;
+    pub(super) const GONE_NODE: u16 = 18;
+    pub(super) const GONE_SERVICE: u16 = 19;
+    pub(super) const LAST: u16 = GONE_SERVICE;
 }

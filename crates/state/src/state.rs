@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
+use crate::catalog_read::{Counts, Instance, InstanceHealth, NodeServices, ServiceNames};
 use crate::command::{Command, TxnOp};
+use crate::grave::REAP_MAX;
 use crate::kv::Kv;
 use crate::reply::{Refusal, TxnError, TxnResult};
 use crate::restore::Staged;
@@ -119,6 +121,7 @@ impl State {
             }
             Command::TombstoneReap(reap) => {
                 self.tables.kv.reap(reap.up_to);
+                self.tables.catalog.reap(reap.up_to, REAP_MAX);
                 Reply::None
             }
             Command::RestoreBegin(begin) => self.restore_begin(begin),
@@ -216,15 +219,22 @@ impl State {
         self.tables.kv.entries().len()
     }
 
-    /// The largest index of a deletion that still has a tombstone, and the number of tombstones: what a reap is decided by.
+    /// The largest index of a removal that still has a tombstone, and the number of tombstones: what a reap is decided by.
     pub fn tombstones(&self) -> (Index, usize) {
-        let graves = &self.tables.kv.graves;
-        (graves.last_tombstone(), graves.tombstones().len())
+        let keys = &self.tables.kv.graves;
+        let mut last = keys.last_tombstone();
+        let mut count = keys.tombstones().len();
+        for gone in self.tables.catalog.gone() {
+            last = last.max(gone.last_tombstone());
+            count += gone.tombstones().len();
+        }
+        (last, count)
     }
 
     /// Whether a reap up to this index is worth a command. One reap folds away a bounded number: ask again after it.
     pub fn has_tombstones_up_to(&self, index: Index) -> bool {
-        self.tables.kv.graves.any_up_to(index)
+        let Tables { kv, catalog, .. } = &self.tables;
+        kv.graves.any_up_to(index) || catalog.gone().iter().any(|gone| gone.any_up_to(index))
     }
 
     /// One session.
@@ -252,11 +262,6 @@ impl State {
         self.tables.catalog.node_by_id(id)
     }
 
-    /// All nodes, by name.
-    pub fn nodes(&self) -> Answer<Vec<Arc<Node>>> {
-        self.tables.catalog.list()
-    }
-
     /// One service of a node.
     pub fn service(&self, node: &str, id: &str) -> Answer<Option<Arc<Service>>> {
         self.tables.catalog.service(node, id)
@@ -267,9 +272,71 @@ impl State {
         self.tables.catalog.check(node, id)
     }
 
-    /// All checks of a node and its services, by id.
-    pub fn checks_of_node(&self, node: &str) -> Answer<Vec<Arc<Check>>> {
+    // === the catalog's lists, each with the topic it waits on ===
+
+    /// All nodes, by name. [`Topic::Nodes`](crate::Topic::Nodes).
+    pub fn catalog_nodes(&self) -> Answer<Vec<Arc<Node>>> {
+        self.tables.catalog.list()
+    }
+
+    /// A node, by its name or its whole id, with its services. [`Topic::node`](crate::Topic::node) of what was asked for.
+    pub fn catalog_node(&self, name_or_id: &str) -> Answer<Option<NodeServices>> {
+        self.tables.catalog.node_services(name_or_id)
+    }
+
+    /// Names of services and their tags. [`Topic::Services`](crate::Topic::Services).
+    pub fn catalog_services(&self) -> Answer<ServiceNames> {
+        self.tables.catalog.service_names()
+    }
+
+    /// All instances with their nodes, by name of service, node and id: for `catalog/services` with a filter or `node-meta`.
+    /// [`Topic::Instances`](crate::Topic::Instances).
+    pub fn catalog_instances(&self) -> Answer<Vec<Instance>> {
+        self.tables.catalog.all_instances()
+    }
+
+    /// Instances of a service with their nodes, by node and id. [`Topic::service`](crate::Topic::service).
+    pub fn service_instances(&self, name: &str) -> Answer<Vec<Instance>> {
+        self.tables.catalog.service_instances(name)
+    }
+
+    /// Instances of a service with their nodes and the checks of both, by node and id. [`Topic::service_health`](crate::Topic::service_health).
+    pub fn health_service(&self, name: &str) -> Answer<Vec<InstanceHealth>> {
+        self.tables.catalog.service_health(name)
+    }
+
+    /// Checks of a service's instances, by node and id. A filter by the nodes' meta needs
+    /// [`Topic::service`](crate::Topic::service) and its index too. [`Topic::service_checks`](crate::Topic::service_checks).
+    pub fn health_checks(&self, name: &str) -> Answer<Vec<Arc<Check>>> {
+        self.tables.catalog.service_checks(name)
+    }
+
+    /// Checks of a node and of its services, by id. [`Topic::checks_of_node`](crate::Topic::checks_of_node).
+    pub fn health_node(&self, node: &str) -> Answer<Vec<Arc<Check>>> {
         self.tables.catalog.checks_of_node(node)
+    }
+
+    /// Checks in a state, or with [`ANY_STATE`](crate::change::ANY_STATE) all, by node and id. A filter by the nodes' meta
+    /// needs [`Topic::Nodes`](crate::Topic::Nodes) and its index too. [`Topic::health_state`](crate::Topic::health_state).
+    pub fn health_state(&self, state: &str) -> Answer<Vec<Arc<Check>>> {
+        self.tables.catalog.health_state(state)
+    }
+
+    /// How much of everything there is. Constant time.
+    pub fn counts(&self) -> Counts {
+        let Tables {
+            kv,
+            sessions,
+            catalog,
+        } = &self.tables;
+        Counts {
+            keys: kv.entries().len(),
+            sessions: sessions.rows().len(),
+            nodes: catalog.nodes.len(),
+            services: catalog.names.len(),
+            instances: catalog.services.len(),
+            checks: catalog.checks.len(),
+        }
     }
 
     /// A transaction that only reads (see [`txn::is_read_only`]); a write among `ops` is an error.

@@ -272,7 +272,9 @@ fn node(write: &mut Write<'_>, op: &TxnNodeOp) -> OpResult {
             return Err(format!("failed to set node {}, index is stale", name()));
         }
         CatalogVerb::Set | CatalogVerb::Cas => {
-            write.node_set(&op.node, OWNER).map_err(|e| e.to_string())?;
+            write
+                .node_set(&op.node, &Arc::from(OWNER))
+                .map_err(|e| e.to_string())?;
         }
         CatalogVerb::DeleteCas if current(write) != Some(op.index) => {
             return Err(format!("failed to delete node {}, index is stale", name()));
@@ -317,7 +319,7 @@ fn service(write: &mut Write<'_>, op: &TxnServiceOp) -> OpResult {
         }
         CatalogVerb::Set | CatalogVerb::Cas => {
             write
-                .service_set(&op.node, &op.service, OWNER)
+                .service_set(&op.node, &op.service, &Arc::from(OWNER))
                 .map_err(|e| e.to_string())?;
         }
         CatalogVerb::DeleteCas if current != Some(op.index) => {
@@ -363,7 +365,7 @@ fn check(write: &mut Write<'_>, op: &TxnCheckOp) -> OpResult {
         }
         CatalogVerb::Set | CatalogVerb::Cas => {
             write
-                .check_set(&op.check, OWNER)
+                .check_set(&op.check, &Arc::from(OWNER))
                 .map_err(|e| e.to_string())?;
         }
         CatalogVerb::DeleteCas if current != Some(op.index) => {

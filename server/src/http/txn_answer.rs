@@ -4,7 +4,6 @@ use rollcall_api::catalog::{self, Empty, Proxy};
 use rollcall_api::json;
 use rollcall_api::kv::KvRef;
 use rollcall_edge::Meta;
-use rollcall_state::command::Status;
 use rollcall_state::reply::{TxnError, TxnResult};
 use rollcall_state::row::{Check, Node, Service};
 
@@ -111,7 +110,7 @@ fn shown_service(service: &Service) -> catalog::Service<'_> {
                         address: &tagged.address,
                         port: tagged.port,
                     };
-                    (name.as_str(), address)
+                    (&**name, address)
                 })
                 .collect()
         }),
@@ -136,20 +135,16 @@ fn shown_check(check: &Check) -> catalog::Check<'_> {
         node: &spec.node,
         check_id: &spec.check_id,
         name: &spec.name,
-        status: match spec.status {
-            Status::Passing => "passing",
-            Status::Warning => "warning",
-            Status::Critical => "critical",
-        },
+        status: spec.status.as_str(),
         notes: &spec.notes,
         output: &spec.output,
         service_id: &spec.service_id,
         service_name: &check.service_name,
         service_tags: check.service_tags.as_deref(),
         r#type: &spec.check_type,
-        interval: "",
-        timeout: "",
-        exposed_port: 0,
+        interval: &spec.interval,
+        timeout: &spec.timeout,
+        exposed_port: spec.exposed_port,
         definition: Empty {},
         create_index: check.create_index,
         modify_index: check.modify_index,

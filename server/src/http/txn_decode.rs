@@ -128,11 +128,11 @@ fn node_op(op: &Fields<'_>) -> Result<Op, DecodeError> {
 
 fn node_spec(node: &Fields<'_>) -> Result<NodeSpec, DecodeError> {
     Ok(NodeSpec {
-        id: node.string("ID")?,
-        node: node.string("Node")?,
-        address: node.string("Address")?,
-        tagged_addresses: node.string_map("TaggedAddresses")?,
-        meta: node.string_map("Meta")?,
+        id: node.string("ID")?.into(),
+        node: node.string("Node")?.into(),
+        address: node.string("Address")?.into(),
+        tagged_addresses: node.string_map("TaggedAddresses")?.map(Into::into),
+        meta: node.string_map("Meta")?.map(Into::into),
     })
 }
 
@@ -149,7 +149,7 @@ fn service_op(op: &Fields<'_>) -> Result<Op, DecodeError> {
     };
     Ok(Op::Known(TxnOp::Service(TxnServiceOp {
         verb,
-        node,
+        node: node.into(),
         service: spec,
         index,
     })))
@@ -159,15 +159,15 @@ fn service_spec(service: &Fields<'_>) -> Result<ServiceSpec, DecodeError> {
     let addresses = match service.object_map("TaggedAddresses", "ServiceAddress")? {
         None => None,
         Some(entries) => {
-            let mut addresses = std::collections::BTreeMap::new();
+            let mut addresses = Vec::new();
             for (name, fields) in entries {
                 let address = TaggedAddress {
-                    address: fields.string("Address")?,
+                    address: fields.string("Address")?.into(),
                     port: port(&fields)?,
                 };
-                addresses.insert(name, address);
+                addresses.push((name, address));
             }
-            Some(addresses)
+            Some(addresses.into_iter().collect())
         }
     };
     let weights = match service.object("Weights", "AgentWeights")? {
@@ -178,15 +178,17 @@ fn service_spec(service: &Fields<'_>) -> Result<ServiceSpec, DecodeError> {
         },
     };
     Ok(ServiceSpec {
-        id: service.string("ID")?,
-        service: service.string("Service")?,
-        tags: service.strings("Tags")?,
-        address: service.string("Address")?,
+        id: service.string("ID")?.into(),
+        service: service.string("Service")?.into(),
+        tags: (service.strings("Tags")?).map(|tags| tags.into_iter().map(Into::into).collect()),
+        address: service.string("Address")?.into(),
         tagged_addresses: addresses,
-        meta: service.string_map("Meta")?,
+        meta: service.string_map("Meta")?.map(Into::into),
         port: port(service)?,
         weights,
         enable_tag_override: service.bool("EnableTagOverride")?,
+        kind: service.string("Kind")?.into(),
+        socket_path: service.string("SocketPath")?.into(),
     })
 }
 
@@ -209,26 +211,16 @@ fn check_op(op: &Fields<'_>) -> Result<Op, DecodeError> {
         });
     };
     let status = check.string("Status")?;
-    let health = match status.as_str() {
-        "passing" => Status::Passing,
-        "warning" => Status::Warning,
-        "critical" | "" => Status::Critical,
-        other => {
-            return Ok(Op::Unknown {
-                what: format!("unknown check status: {other}"),
-                writes: true,
-            });
-        }
-    };
     let spec = CheckSpec {
-        node: check.string("Node")?,
-        check_id: check.string("CheckID")?,
-        name: check.string("Name")?,
-        status: health,
-        notes: check.string("Notes")?,
-        output: check.string("Output")?,
-        service_id: check.string("ServiceID")?,
-        check_type: check.string("Type")?,
+        node: check.string("Node")?.into(),
+        check_id: check.string("CheckID")?.into(),
+        name: check.string("Name")?.into(),
+        status: Status::parse(&status),
+        notes: check.string("Notes")?.into(),
+        output: check.string("Output")?.into(),
+        service_id: check.string("ServiceID")?.into(),
+        check_type: check.string("Type")?.into(),
+        ..CheckSpec::default()
     };
     let index = check.u64("ModifyIndex")?;
     let Some(verb) = catalog_verb(&text) else {

@@ -55,6 +55,7 @@ fn a_dropped_registration_leaves_nothing_behind() {
         Topic::Nodes,
         Topic::Node("n".into()),
         Topic::ChecksOfNode("n".into()),
+        Topic::Service("s".into()),
     ];
     let first = watchers.register(topics.clone());
     let second = watchers.register(topics);
@@ -64,17 +65,29 @@ fn a_dropped_registration_leaves_nothing_behind() {
     drop(second);
     assert_eq!(watchers.count(), 0);
     let tables = watchers.tables.lock();
-    assert!(tables.key.is_empty() && tables.session.is_empty() && tables.sessions.is_empty());
+    assert!(tables.exact.is_empty());
     assert!(tables.prefix.by_prefix.is_empty() && tables.prefix.lengths.is_empty());
     assert!(tables.keys.by_prefix.is_empty() && tables.keys.lengths.is_empty());
-    assert!(tables.sessions_of_node.is_empty());
-    assert!(tables.nodes.is_empty() && tables.node.is_empty());
-    assert!(tables.checks_of_node.is_empty());
 }
 
 /// Few and short names, some of several bytes a character, so that they meet.
 fn name() -> impl Strategy<Value = Arc<str>> {
     "[ab/é]{0,3}".prop_map(|text| text.as_str().into())
+}
+
+/// Topics of tables that say themselves what they touched.
+fn catalog_topic() -> impl Strategy<Value = Topic> {
+    prop_oneof![
+        Just(Topic::Nodes),
+        Just(Topic::Services),
+        Just(Topic::Instances),
+        name().prop_map(Topic::Node),
+        name().prop_map(Topic::ChecksOfNode),
+        name().prop_map(Topic::Service),
+        name().prop_map(Topic::ServiceHealth),
+        name().prop_map(Topic::ServiceChecks),
+        name().prop_map(Topic::HealthState),
+    ]
 }
 
 fn topic() -> impl Strategy<Value = Topic> {
@@ -85,9 +98,7 @@ fn topic() -> impl Strategy<Value = Topic> {
         Just(Topic::Sessions),
         name().prop_map(Topic::SessionsOfNode),
         name().prop_map(Topic::Session),
-        Just(Topic::Nodes),
-        name().prop_map(Topic::Node),
-        name().prop_map(Topic::ChecksOfNode),
+        catalog_topic(),
     ]
 }
 
@@ -101,20 +112,14 @@ fn changes() -> impl Strategy<Value = Changes> {
         prop::bool::weighted(0.05),
         prop::collection::vec((name(), change), 0..4),
         prop::collection::vec((name(), name()), 0..3),
-        prop::collection::vec(name(), 0..2),
-        prop::collection::vec((name(), name()), 0..2),
-        prop::collection::vec((name(), name()), 0..2),
+        prop::collection::vec(catalog_topic(), 0..6),
     )
-        .prop_map(
-            |(everything, keys, sessions, nodes, services, checks)| Changes {
-                everything,
-                keys,
-                sessions,
-                nodes,
-                services,
-                checks,
-            },
-        )
+        .prop_map(|(everything, keys, sessions, topics)| Changes {
+            everything,
+            keys,
+            sessions,
+            topics,
+        })
 }
 
 proptest! {

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{
-    End, FORMAT, Header, Include, LockDelay, NamedIndex, ROW_HEAD_LEN, ROW_LEN_MAX, SnapshotError,
-    StagedHead, TableIndexes, number,
+    End, FORMAT, Header, Include, LockDelay, NamedIndex, OfNode, OfService, ROW_HEAD_LEN,
+    ROW_LEN_MAX, SnapshotError, StagedHead, TableIndexes, number,
 };
+use crate::catalog::CatalogIndexes;
 use crate::restore::Staged;
 use crate::row::{Check, KvEntry, Node, Service, Session};
 use crate::state::Tables;
@@ -23,6 +24,8 @@ pub struct Loader {
     rows: u64,
     max_index: Index,
     ended: bool,
+    /// The snapshot brought the catalog's indexes; rows then raise none.
+    keeps_indexes: bool,
     /// The beginning of a row whose rest has not come yet.
     partial: Vec<u8>,
 }
@@ -99,12 +102,23 @@ impl Loader {
                 }
                 self.ended = true;
             }
+            (number::TABLE_INDEXES, Some(_)) => {
+                let row: TableIndexes = decode(number, body)?;
+                self.keeps_indexes = row.names_changed.is_some();
+                put_table_indexes(&mut self.tables, row);
+            }
             (_, Some(_)) => {
+                let staged = self.staged.is_some();
                 let into = match &mut self.staged {
                     Some(staged) => &mut staged.loader.tables,
                     None => &mut self.tables,
                 };
+                let kept = into.catalog.indexes;
                 let index = put_row(into, number, body)?;
+                if self.keeps_indexes && !staged {
+                    // They say more than rows do, whose order here is not the order in which they were written.
+                    into.catalog.indexes = kept;
+                }
                 self.max_index = self.max_index.max(index);
             }
         }
@@ -166,7 +180,7 @@ fn row_head(bytes: &[u8]) -> Result<Option<(u16, usize)>, SnapshotError> {
     };
     let number = u16::from_le_bytes([head[0], head[1]]);
     let len = u32::from_le_bytes([head[2], head[3], head[4], head[5]]) as usize;
-    if !(number::HEADER..=number::END).contains(&number) {
+    if !(number::HEADER..=number::LAST).contains(&number) {
         return Err(SnapshotError::UnknownRow(number));
     }
     if len > ROW_LEN_MAX {
@@ -203,38 +217,63 @@ fn put_row(tables: &mut Tables, number: u16, body: &[u8]) -> Result<Index, Snaps
         number::NODE => {
             let node: Node = decode(number, body)?;
             let index = node.modify_index;
-            tables.catalog.insert_node(Arc::new(node));
+            tables.catalog.put_node(node);
             Ok(index)
         }
         number::SERVICE => {
             let service: Service = decode(number, body)?;
             let index = service.modify_index;
-            tables.catalog.insert_service(Arc::new(service));
+            tables.catalog.put_service(service, index);
             Ok(index)
         }
         number::CHECK => {
             let check: Check = decode(number, body)?;
             let index = check.modify_index;
-            let key = crate::catalog::check_key(&check.spec);
-            tables.catalog.insert_check(key, Arc::new(check));
+            tables.catalog.put_check(check, index);
             Ok(index)
         }
         _ => put_index_row(tables, number, body),
     }
 }
 
+fn put_table_indexes(tables: &mut Tables, row: TableIndexes) {
+    tables.kv.graves.raise_watermark(row.kv_watermark);
+    tables
+        .sessions
+        .raise(row.sessions_changed, row.sessions_ended);
+    let catalog = &mut tables.catalog;
+    catalog.indexes.raise(CatalogIndexes {
+        nodes: row.nodes_changed,
+        names: row.names_changed.unwrap_or(0),
+        instances: row.instances_changed,
+        checks: row.checks_changed,
+        removed: row.catalog_removed,
+        states_left: row.states_left,
+    });
+    catalog.gone_nodes.raise_watermark(row.nodes_watermark);
+    catalog
+        .gone_services
+        .raise_watermark(row.services_watermark);
+}
+
 /// Rows that only a snapshot of everything has.
 fn put_index_row(tables: &mut Tables, number: u16, body: &[u8]) -> Result<Index, SnapshotError> {
     match number {
-        number::TABLE_INDEXES => {
-            let row: TableIndexes = decode(number, body)?;
-            tables.kv.graves.raise_watermark(row.kv_watermark);
-            tables
-                .sessions
-                .raise(row.sessions_changed, row.sessions_ended);
-            tables.catalog.nodes_changed = row.nodes_changed;
-            tables.catalog.removed = row.catalog_removed;
-            Ok(0)
+        number::OF_NODE => {
+            let row: OfNode<String> = decode(number, body)?;
+            if let Some(of_node) = tables.catalog.of_node.get_mut(&*row.name) {
+                of_node.services = row.services;
+                of_node.node_checks = row.node_checks;
+            }
+            Ok(row.services.max(row.node_checks))
+        }
+        number::OF_SERVICE => {
+            let row: OfService<String> = decode(number, body)?;
+            if let Some(of_service) = tables.catalog.of_service.get_mut(&*row.name) {
+                of_service.instances = row.instances;
+                of_service.checks = row.checks;
+            }
+            Ok(row.instances.max(row.checks))
         }
         number::LOCK_DELAY => {
             let row: LockDelay<String> = decode(number, body)?;
@@ -247,7 +286,14 @@ fn put_index_row(tables: &mut Tables, number: u16, body: &[u8]) -> Result<Index,
                 number::TOMBSTONE => tables.kv.graves.bury(name.into(), index),
                 number::MARK => tables.kv.graves.set_mark(name.into(), index),
                 number::SESSIONS_OF_NODE => tables.sessions.raise_node(&name, index),
-                number::CHECKS_OF_NODE => tables.catalog.raise_checks(&name.into(), index),
+                number::CHECKS_OF_NODE => {
+                    if let Some(of_node) = tables.catalog.of_node.get_mut(&*name) {
+                        of_node.checks = of_node.checks.max(index);
+                    }
+                }
+                number::OF_STATUS => tables.catalog.raise_status(name.into(), index),
+                number::GONE_NODE => tables.catalog.gone_nodes.bury(name.into(), index),
+                number::GONE_SERVICE => tables.catalog.gone_services.bury(name.into(), index),
                 _ => return Err(SnapshotError::UnknownRow(number)),
             }
             Ok(index)

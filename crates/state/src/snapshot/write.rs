@@ -8,8 +8,10 @@ use imbl::OrdMap;
 use serde::Serialize;
 
 use super::{
-    End, FORMAT, Header, Include, LockDelay, NamedIndex, ROW_HEAD_LEN, TableIndexes, number,
+    End, FORMAT, Header, Include, LockDelay, NamedIndex, OfNode, OfService, ROW_HEAD_LEN,
+    TableIndexes, number,
 };
+use crate::catalog::Catalog;
 use crate::row::Session;
 use crate::state::Tables;
 use crate::{Index, State};
@@ -187,9 +189,10 @@ impl Walk {
                 9 => self.rows(tables.sessions.by_node(), out, |node, of_node, out| {
                     out.put(number::SESSIONS_OF_NODE, &named(node, of_node.index))
                 }),
-                10 => self.rows(&tables.catalog.checks_changed, out, |node, index, out| {
-                    out.put(number::CHECKS_OF_NODE, &named(node, *index))
+                10 => self.rows(&tables.catalog.of_node, out, |node, of_node, out| {
+                    out.put(number::CHECKS_OF_NODE, &named(node, of_node.checks))
                 }),
+                11..=15 => self.catalog_rows(&tables.catalog, out),
                 _ => return true,
             };
             if table_ended {
@@ -201,6 +204,39 @@ impl Walk {
             }
         }
         false
+    }
+
+    /// What only the indexes of the catalog know.
+    fn catalog_rows(&mut self, catalog: &Catalog, out: &mut RowWriter) -> bool {
+        match self.table {
+            11 => self.rows(&catalog.of_node, out, |name, of_node, out| {
+                let row = OfNode {
+                    name: &**name,
+                    services: of_node.services,
+                    node_checks: of_node.node_checks,
+                };
+                out.put(number::OF_NODE, &row)
+            }),
+            12 => self.rows(&catalog.of_service, out, |name, of_service, out| {
+                let row = OfService {
+                    name: &**name,
+                    instances: of_service.instances,
+                    checks: of_service.checks,
+                };
+                out.put(number::OF_SERVICE, &row)
+            }),
+            13 => self.rows(&catalog.of_status, out, |name, index, out| {
+                out.put(number::OF_STATUS, &named(name, *index))
+            }),
+            14 => self.rows(catalog.gone_nodes.tombstones(), out, |name, index, out| {
+                out.put(number::GONE_NODE, &named(name, *index))
+            }),
+            _ => self.rows(
+                catalog.gone_services.tombstones(),
+                out,
+                |name, index, out| out.put(number::GONE_SERVICE, &named(name, *index)),
+            ),
+        }
     }
 
     fn rows<V: Clone>(
@@ -258,8 +294,14 @@ impl Tables {
             kv_watermark: self.kv.graves.watermark(),
             sessions_changed: self.sessions.changed(),
             sessions_ended: self.sessions.ended(),
-            nodes_changed: self.catalog.nodes_changed,
-            catalog_removed: self.catalog.removed,
+            nodes_changed: self.catalog.indexes.nodes,
+            catalog_removed: self.catalog.indexes.removed,
+            names_changed: Some(self.catalog.indexes.names),
+            instances_changed: self.catalog.indexes.instances,
+            checks_changed: self.catalog.indexes.checks,
+            states_left: self.catalog.indexes.states_left,
+            nodes_watermark: self.catalog.gone_nodes.watermark(),
+            services_watermark: self.catalog.gone_services.watermark(),
         }
     }
 }

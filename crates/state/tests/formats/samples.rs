@@ -1,24 +1,24 @@
 //! One of every command, and a state that has every kind of row.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rollcall_state::command::*;
-use rollcall_state::{Command, Context, Include, Stamp, State};
+use rollcall_state::{Command, Context, Include, SortedMap, Stamp, State};
 
 pub(crate) fn text(s: &str) -> String {
     s.to_owned()
 }
 
-pub(crate) fn pairs(key: &str, value: &str) -> Option<BTreeMap<String, String>> {
-    Some(BTreeMap::from([(text(key), text(value))]))
+pub(crate) fn pairs(key: &str, value: &str) -> Option<SortedMap> {
+    Some([(key, value)].into_iter().collect())
 }
 
 pub(crate) fn node() -> NodeSpec {
     NodeSpec {
-        id: text("6d1b5d9c-0b0e-4c1e-8b6c-0e7f2b6b1a01"),
-        node: text("n1"),
-        address: text("10.0.0.1"),
+        id: "6d1b5d9c-0b0e-4c1e-8b6c-0e7f2b6b1a01".into(),
+        node: "n1".into(),
+        address: "10.0.0.1".into(),
         tagged_addresses: pairs("lan", "10.0.0.1"),
         meta: pairs("rack", "7"),
     }
@@ -26,17 +26,21 @@ pub(crate) fn node() -> NodeSpec {
 
 pub(crate) fn service() -> ServiceSpec {
     ServiceSpec {
-        id: text("web-1"),
-        service: text("web"),
-        tags: Some(vec![text("blue")]),
-        address: text("10.0.0.2"),
-        tagged_addresses: Some(BTreeMap::from([(
-            text("lan"),
-            TaggedAddress {
-                address: text("10.0.0.2"),
-                port: 80,
-            },
-        )])),
+        id: "web-1".into(),
+        service: "web".into(),
+        tags: Some(["blue".into()].into()),
+        address: "10.0.0.2".into(),
+        tagged_addresses: Some(
+            [(
+                "lan",
+                TaggedAddress {
+                    address: "10.0.0.2".into(),
+                    port: 80,
+                },
+            )]
+            .into_iter()
+            .collect(),
+        ),
         meta: pairs("v", "1"),
         port: 8080,
         weights: Weights {
@@ -44,19 +48,21 @@ pub(crate) fn service() -> ServiceSpec {
             warning: 2,
         },
         enable_tag_override: true,
+        ..ServiceSpec::default()
     }
 }
 
 pub(crate) fn check() -> CheckSpec {
     CheckSpec {
-        node: text("n1"),
-        check_id: text("c1"),
-        name: text("alive"),
+        node: "n1".into(),
+        check_id: "c1".into(),
+        name: "alive".into(),
         status: Status::Warning,
-        notes: text("notes"),
-        output: text("out"),
-        service_id: text("web-1"),
-        check_type: text("http"),
+        notes: "notes".into(),
+        output: "out".into(),
+        service_id: "web-1".into(),
+        check_type: "http".into(),
+        ..CheckSpec::default()
     }
 }
 
@@ -129,7 +135,7 @@ pub(crate) fn txn() -> Txn {
             }),
             TxnOp::Service(TxnServiceOp {
                 verb,
-                node: text("n1"),
+                node: "n1".into(),
                 service: service(),
                 index: 4,
             }),
@@ -198,15 +204,25 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
                 service: Some(service()),
                 checks: vec![check()],
                 skip_node_update: true,
-                owner: text("api"),
+                owner: "api".into(),
+            }),
+        ),
+        (
+            "08-register-whole",
+            Command::Register(Register {
+                node: node(),
+                service: Some(whole_service()),
+                checks: vec![whole_check()],
+                skip_node_update: true,
+                owner: "agent:n1".into(),
             }),
         ),
         (
             "09-deregister",
             Command::Deregister(Deregister {
-                node: text("n1"),
-                service_id: text("web-1"),
-                check_id: text("c1"),
+                node: "n1".into(),
+                service_id: "web-1".into(),
+                check_id: "c1".into(),
             }),
         ),
         (
@@ -254,6 +270,94 @@ pub(crate) fn apply(state: &mut State, log_index: u64, command: Command) {
     state.apply(context, &command);
 }
 
+/// A service with every field.
+pub(crate) fn whole_service() -> ServiceSpec {
+    ServiceSpec {
+        kind: "ordinary".into(),
+        socket_path: "/run/web.sock".into(),
+        ..service()
+    }
+}
+
+/// A check with every field.
+pub(crate) fn whole_check() -> CheckSpec {
+    let texts = |all: &[&str]| all.iter().copied().map(Arc::from).collect();
+    CheckSpec {
+        status: Status::parse("odd"),
+        interval: "10s".into(),
+        timeout: "1s".into(),
+        exposed_port: 8081,
+        definition: Some(Box::new(CheckDefinition {
+            http: "https://10.0.0.2/".into(),
+            tls_server_name: "web".into(),
+            tls_skip_verify: true,
+            header: [("Accept", texts(&["a", "b"]))].into_iter().collect(),
+            method: "GET".into(),
+            body: "{}".into(),
+            disable_redirects: true,
+            tcp: "10.0.0.2:80".into(),
+            tcp_use_tls: true,
+            udp: "10.0.0.2:53".into(),
+            h2ping: "10.0.0.2:443".into(),
+            h2ping_use_tls: true,
+            os_service: "web".into(),
+            interval_ns: 10_000_000_000,
+            output_max_size: 4096,
+            timeout_ns: 1_000_000_000,
+            deregister_critical_service_after_ns: 60_000_000_000,
+            script_args: texts(&["/bin/true", "-x"]),
+            docker_container_id: "c".into(),
+            shell: "/bin/sh".into(),
+            grpc: "10.0.0.2:90".into(),
+            grpc_use_tls: true,
+            alias_node: "n2".into(),
+            alias_service: "web".into(),
+            ttl_ns: 5_000_000_000,
+        })),
+        ..check()
+    }
+}
+
+/// [`full_state`] with what later versions added.
+pub(crate) fn fuller_state() -> State {
+    let mut state = full_state();
+    let register = |node: &str, service: &str| Register {
+        node: NodeSpec {
+            node: node.into(),
+            ..NodeSpec::default()
+        },
+        service: Some(ServiceSpec {
+            service: service.into(),
+            ..whole_service()
+        }),
+        checks: vec![CheckSpec {
+            node: node.into(),
+            ..whole_check()
+        }],
+        owner: "agent:n3".into(),
+        ..Register::default()
+    };
+    let commands = [
+        Command::Register(register("n3", "web")),
+        Command::Register(register("n4", "gone")),
+        Command::Deregister(Deregister {
+            node: "n4".into(),
+            ..Deregister::default()
+        }),
+    ];
+    for command in commands {
+        // As in `full_state`, before the lock-delay ends.
+        let context = Context {
+            log_index: state.index() + 1,
+            term: 1,
+            leader: 1,
+            at: Stamp(10),
+        };
+        state.apply(context, &command);
+    }
+    state
+}
+
 /// A state that has every kind of row, a restore under way among them.
 pub(crate) fn full_state() -> State {
     let register = |node: NodeSpec, service, checks| {
@@ -261,17 +365,17 @@ pub(crate) fn full_state() -> State {
             node,
             service,
             checks,
-            owner: text("api"),
+            owner: "api".into(),
             ..Register::default()
         })
     };
     let named = |name: &str| NodeSpec {
-        node: text(name),
+        node: name.into(),
         ..NodeSpec::default()
     };
     let serf = CheckSpec {
-        check_id: text("serfHealth"),
-        service_id: text(""),
+        check_id: "serfHealth".into(),
+        service_id: "".into(),
         ..check()
     };
     let other_session = SessionCreate {
@@ -294,7 +398,7 @@ pub(crate) fn full_state() -> State {
         register(node(), Some(service()), vec![check(), serf]),
         register(named("n2"), None, vec![]),
         Command::Deregister(Deregister {
-            node: text("n2"),
+            node: "n2".into(),
             ..Deregister::default()
         }),
         Command::SessionCreate(session()),

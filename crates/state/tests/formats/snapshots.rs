@@ -2,15 +2,15 @@
 
 use rollcall_state::{Include, Loader, SnapshotError};
 
-use crate::samples::full_state;
+use crate::samples::{full_state, fuller_state};
 use crate::{golden, read_or_make};
 
 #[test]
 fn snapshots_are_written_and_read_as_they_ever_were() {
-    let state = full_state();
-    for (include, name) in [
-        (Include::Everything, "everything"),
-        (Include::LiveOnly, "live"),
+    for (include, name, state) in [
+        (Include::Everything, "everything-2", fuller_state()),
+        (Include::LiveOnly, "live-2", fuller_state()),
+        (Include::LiveOnly, "live", full_state()),
     ] {
         let bytes: Vec<u8> = state.chunks(64, include).collect::<Vec<_>>().concat();
         let file = read_or_make(&format!("snapshot-{name}.bin"), &bytes);
@@ -28,12 +28,27 @@ fn snapshots_are_written_and_read_as_they_ever_were() {
         }
     }
     let numbers =
-        row_numbers(&std::fs::read(golden("snapshot-everything.bin")).expect("just read"));
+        row_numbers(&std::fs::read(golden("snapshot-everything-2.bin")).expect("just read"));
     assert_eq!(
         numbers,
-        (1..=14).collect::<Vec<u16>>(),
+        (1..=19).collect::<Vec<u16>>(),
         "a kind of row is not in the golden snapshot"
     );
+}
+
+#[test]
+fn snapshots_of_earlier_versions_are_still_read() {
+    let state = full_state();
+    let file = std::fs::read(golden("snapshot-everything.bin")).expect("it must be there");
+    let mut loader = Loader::new();
+    loader.push(&file).expect("an earlier snapshot must load");
+    let loaded = loader
+        .finish()
+        .expect("an earlier snapshot must have been whole");
+    assert_eq!(loaded.index(), state.index());
+    assert_eq!(loaded.kv_list(""), state.kv_list(""));
+    assert_eq!(loaded.health_service("web"), state.health_service("web"));
+    assert_eq!(loaded.health_node("n1"), state.health_node("n1"));
 }
 
 /// The kinds of rows in a snapshot, each once.

@@ -1,6 +1,8 @@
 //! Random commands over few names, so that they meet. Conditions are drawn as "the right one", "none", "a wrong one" and
 //! made numbers against the model when their turn comes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use rollcall_state::Command;
@@ -20,6 +22,8 @@ pub(crate) const NODES: &[&str] = &["n1", "n2", "N2", "ghost"];
 pub(crate) const SESSIONS: &[&str] = &["s1", "s2", "s3", "s4"];
 pub(crate) const CHECKS: &[&str] = &["c1", "c2", "C2"];
 pub(crate) const SERVICES: &[&str] = &["v1", "v2"];
+pub(crate) const NAMES: &[&str] = &["web", "Web", "db"];
+pub(crate) const STATES: &[&str] = &["any", "passing", "warning", "critical", "odd"];
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -81,13 +85,13 @@ impl Draft {
                 let ops = ops.into_iter().map(|(mut op, pick)| {
                     let index = pick.number(match &op {
                         TxnOp::Kv(op) => modify(&op.key),
-                        TxnOp::Node(op) => model.nodes.get(&op.node.node).map(|row| row.2),
+                        TxnOp::Node(op) => model.nodes.get(&*op.node.node).map(|row| row.2),
                         TxnOp::Service(op) => {
-                            let key = (op.node.clone(), op.service.id.clone());
+                            let key = (op.node.to_string(), op.service.id.to_string());
                             model.services.get(&key).map(|row| row.2)
                         }
                         TxnOp::Check(op) => {
-                            let key = (op.check.node.clone(), op.check.check_id.clone());
+                            let key = (op.check.node.to_string(), op.check.check_id.to_string());
                             model.checks.get(&key).map(|row| row.2)
                         }
                         TxnOp::Session(_) => None,
@@ -139,31 +143,39 @@ fn kv_set() -> impl Strategy<Value = KvSet> {
 
 fn node() -> impl Strategy<Value = NodeSpec> {
     (one_of(&NODES[..3]), one_of(&["10.0.0.1", "10.0.0.2"])).prop_map(|(node, address)| NodeSpec {
-        node: node.to_lowercase(),
-        address,
+        node: node.to_lowercase().into(),
+        address: address.into(),
         ..NodeSpec::default()
     })
 }
 
 fn service() -> impl Strategy<Value = ServiceSpec> {
-    (one_of(SERVICES), one_of(&["web", "db"]), 0..2_u16).prop_map(|(id, service, port)| {
+    let tags = prop::sample::select(vec![None, Some("a"), Some("b"), Some("a b")]);
+    (one_of(SERVICES), one_of(NAMES), 0..2_u16, tags).prop_map(|(id, service, port, tags)| {
         ServiceSpec {
-            id,
-            service,
+            id: id.into(),
+            service: service.into(),
             port,
+            tags: tags.map(|tags| tags.split(' ').map(Arc::from).collect()),
             ..ServiceSpec::default()
         }
     })
 }
 
-fn check(node: String) -> impl Strategy<Value = CheckSpec> {
-    let status = prop::sample::select(vec![Status::Passing, Status::Passing, Status::Critical]);
+fn check(node: Arc<str>) -> impl Strategy<Value = CheckSpec> {
+    let status = prop::sample::select(vec![
+        Status::Passing,
+        Status::Passing,
+        Status::Warning,
+        Status::Critical,
+        Status::parse("odd"),
+    ]);
     let service = prop_oneof![2 => Just(String::new()), 1 => one_of(SERVICES)];
     (one_of(CHECKS), status, service).prop_map(move |(check_id, status, service_id)| CheckSpec {
         node: node.clone(),
-        check_id,
+        check_id: check_id.into(),
         status,
-        service_id,
+        service_id: service_id.into(),
         ..CheckSpec::default()
     })
 }
@@ -191,9 +203,9 @@ fn deregister() -> impl Strategy<Value = Command> {
     ];
     (one_of(NODES), what).prop_map(|(node, (service_id, check_id))| {
         Command::Deregister(Deregister {
-            node,
-            service_id,
-            check_id,
+            node: node.into(),
+            service_id: service_id.into(),
+            check_id: check_id.into(),
         })
     })
 }
@@ -277,7 +289,7 @@ fn txn_op() -> impl Strategy<Value = TxnOp> {
         1 => (catalog(), node())
             .prop_map(|(verb, node)| TxnOp::Node(TxnNodeOp { verb, node, index: 0 })),
         1 => (catalog(), one_of(&["n1", "n2"]), service()).prop_map(|(verb, node, service)| {
-            TxnOp::Service(TxnServiceOp { verb, node, service, index: 0 })
+            TxnOp::Service(TxnServiceOp { verb, node: node.into(), service, index: 0 })
         }),
         1 => (catalog(), check("n1".into()))
             .prop_map(|(verb, check)| TxnOp::Check(TxnCheckOp { verb, check, index: 0 })),

@@ -6,11 +6,12 @@ mod catalog;
 mod txn;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(crate) use txn::Shown;
 
 use rollcall_state::command::{
-    Behavior, CheckSpec, KvMode, KvSet, NodeSpec, ServiceSpec, SessionCreate, Status,
+    Behavior, CheckSpec, KvMode, KvSet, NodeSpec, ServiceSpec, SessionCreate, Status, Texts,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +23,9 @@ pub(crate) struct Key {
     pub(crate) create: u64,
     pub(crate) modify: u64,
 }
+
+/// What a check shows of its service: name and tags.
+pub(crate) type OfService = (Arc<str>, Option<Texts>);
 
 /// A row with its CreateIndex and ModifyIndex.
 pub(crate) type Row<T> = (T, u64, u64);
@@ -42,10 +46,46 @@ pub(crate) struct Naive {
     pub(crate) delays: BTreeMap<String, u64>,
     pub(crate) nodes: BTreeMap<String, Row<NodeSpec>>,
     pub(crate) services: BTreeMap<(String, String), Row<ServiceSpec>>,
-    pub(crate) checks: BTreeMap<(String, String), Row<(CheckSpec, String)>>,
+    pub(crate) checks: BTreeMap<(String, String), Row<(CheckSpec, OfService)>>,
     pub(crate) check_events: Vec<(String, u64)>,
+    pub(crate) gone_nodes: Gone,
+    pub(crate) gone_services: Gone,
     pub(crate) nodes_changed: u64,
     pub(crate) removed: u64,
+}
+
+/// Removals of names that have no prefixes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gone {
+    /// Every removal since the beginning or the last restore.
+    removals: Vec<(String, u64)>,
+    reaped: u64,
+    floor: u64,
+}
+
+impl Gone {
+    /// Index of the tombstone of a name that is not there; 0: it never was, or its tombstone is reaped.
+    fn tombstone(&self, name: &str) -> u64 {
+        let last = self.removals.iter().rfind(|(n, _)| n == name);
+        last.map(|(_, at)| *at)
+            .filter(|at| *at > self.reaped)
+            .unwrap_or(0)
+    }
+
+    pub(crate) fn index(&self, name: &str) -> u64 {
+        self.tombstone(name).max(self.floor).max(1)
+    }
+
+    fn reap(&mut self, up_to: u64, lives: impl Fn(&str) -> bool) {
+        let tombstones = self.removals.iter().map(|(name, _)| name);
+        let reaped = tombstones
+            .filter(|name| !lives(name))
+            .map(|name| self.tombstone(name))
+            .filter(|at| *at <= up_to)
+            .max();
+        self.floor = self.floor.max(reaped.unwrap_or(0));
+        self.reaped = self.reaped.max(up_to);
+    }
 }
 
 fn low(name: &str) -> String {
@@ -180,6 +220,12 @@ impl Naive {
             .max();
         self.floor = self.floor.max(reaped.unwrap_or(0));
         self.reaped = self.reaped.max(up_to);
+        let nodes = &self.nodes;
+        self.gone_nodes.reap(up_to, |name| nodes.contains_key(name));
+        let services = &self.services;
+        self.gone_services.reap(up_to, |name| {
+            services.values().any(|(s, ..)| low(&s.service) == name)
+        });
     }
 
     /// Index of the key's tombstone; 0: it is there, never was, or its tombstone is reaped.
@@ -343,6 +389,14 @@ impl Naive {
                         .map(|((n, _), (.., modify))| (n.clone(), *modify)),
                 )
                 .collect(),
+            gone_nodes: Gone {
+                floor: above,
+                ..Gone::default()
+            },
+            gone_services: Gone {
+                floor: above,
+                ..Gone::default()
+            },
             nodes_changed: above,
             removed: above,
         };

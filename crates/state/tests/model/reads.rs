@@ -9,8 +9,8 @@ use rollcall_state::command::{CheckSpec, NodeSpec, ServiceSpec};
 use rollcall_state::row::{Check, KvEntry, Node, Service};
 use rollcall_state::{Answer, Changes, State, Topic};
 
-use crate::commands::{CHECKS, KEYS, NODES, PREFIXES, SERVICES, SESSIONS};
-use crate::naive::{Key, Naive, Row};
+use crate::commands::{CHECKS, KEYS, NAMES, NODES, PREFIXES, SERVICES, SESSIONS, STATES};
+use crate::naive::{Key, Naive, OfService, Row};
 
 /// An answer as text, its index, its topic, and whether it shows anything.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,9 +67,10 @@ pub(crate) fn all(state: &State) -> BTreeMap<String, Read> {
         "nodes".into(),
         Read {
             exists: true,
-            ..many(state.nodes(), Topic::Nodes)
+            ..many(state.catalog_nodes(), Topic::Nodes)
         },
     );
+    add_services(state, &mut add);
     for node in NODES {
         let topic = Topic::sessions_of_node(node);
         add(
@@ -82,7 +83,7 @@ pub(crate) fn all(state: &State) -> BTreeMap<String, Read> {
             ..one(state.node(node), topic.clone())
         };
         add(format!("node {node}"), row);
-        let checks = many(state.checks_of_node(node), Topic::checks_of_node(node));
+        let checks = many(state.health_node(node), Topic::checks_of_node(node));
         add(
             format!("checks of {node}"),
             Read {
@@ -101,7 +102,7 @@ pub(crate) fn all(state: &State) -> BTreeMap<String, Read> {
             );
         }
         for id in CHECKS {
-            let row = one(state.check(node, id), topic.clone());
+            let row = one(state.check(node, id), Topic::checks_of_node(node));
             add(
                 format!("check {node} {id}"),
                 Read {
@@ -112,6 +113,60 @@ pub(crate) fn all(state: &State) -> BTreeMap<String, Read> {
         }
     }
     reads
+}
+
+/// Reads by service's name and by state.
+fn add_services(state: &State, add: &mut impl FnMut(String, Read)) {
+    let names = state.catalog_services();
+    let shown: Vec<_> = (names.value.iter())
+        .map(|(name, of)| (name.clone(), of.tags().cloned().collect::<Vec<_>>()))
+        .collect();
+    let names = Answer {
+        index: names.index,
+        value: shown,
+    };
+    let lists = [
+        ("services", many(names, Topic::Services)),
+        (
+            "instances",
+            many(state.catalog_instances(), Topic::Instances),
+        ),
+    ];
+    for (name, read) in lists {
+        add(
+            name.into(),
+            Read {
+                exists: true,
+                ..read
+            },
+        );
+    }
+    for name in NAMES {
+        let topic = Topic::service(name);
+        add(
+            format!("service {name}"),
+            many(state.service_instances(name), topic),
+        );
+        let topic = Topic::service_health(name);
+        add(
+            format!("health of {name}"),
+            many(state.health_service(name), topic),
+        );
+        let topic = Topic::service_checks(name);
+        add(
+            format!("checks of {name}"),
+            many(state.health_checks(name), topic),
+        );
+    }
+    for name in STATES {
+        let read = many(state.health_state(name), Topic::health_state(name));
+        let exists = *name != "odd" || read.exists;
+        add(format!("state {name}"), Read { exists, ..read });
+    }
+    for name in NODES {
+        let read = one(state.catalog_node(name), Topic::node(name));
+        add(format!("services on {name}"), read);
+    }
 }
 
 fn one<T: std::fmt::Debug>(answer: Answer<Option<T>>, topic: Topic) -> Read {
@@ -205,12 +260,15 @@ pub(crate) fn service(
 }
 
 pub(crate) fn check(
-    ((spec, service_name), create_index, modify_index): &Row<(CheckSpec, String)>,
+    ((spec, (service_name, service_tags)), create_index, modify_index): &Row<(
+        CheckSpec,
+        OfService,
+    )>,
 ) -> Arc<Check> {
     Arc::new(Check {
         spec: spec.clone(),
         service_name: service_name.clone(),
-        service_tags: None,
+        service_tags: service_tags.clone(),
         owner: "api".into(),
         create_index: *create_index,
         modify_index: *modify_index,
@@ -315,7 +373,7 @@ fn check_sessions(state: &State, model: &Naive) -> Result<(), TestCaseError> {
 
 fn check_catalog(state: &State, model: &Naive) -> Result<(), TestCaseError> {
     let same = |rows: Vec<(NodeSpec, u64, u64)>| rows;
-    let nodes = state.nodes();
+    let nodes = state.catalog_nodes();
     let found = nodes
         .value
         .iter()
@@ -347,7 +405,10 @@ fn check_catalog(state: &State, model: &Naive) -> Result<(), TestCaseError> {
         }
         let row = |c: &Check| {
             (
-                (c.spec.clone(), c.service_name.clone()),
+                (
+                    c.spec.clone(),
+                    (c.service_name.clone(), c.service_tags.clone()),
+                ),
                 c.create_index,
                 c.modify_index,
             )
@@ -358,7 +419,7 @@ fn check_catalog(state: &State, model: &Naive) -> Result<(), TestCaseError> {
             prop_assert_eq!(answer.index, expected.as_ref().map_or(absent, |row| row.2));
             prop_assert_eq!(answer.value.as_deref().map(row), expected);
         }
-        let answer = state.checks_of_node(name);
+        let answer = state.health_node(name);
         let of_node = model.checks.iter().filter(|((node, _), _)| *node == low);
         let expected: Vec<_> = of_node.map(|(_, row)| row.clone()).collect();
         prop_assert_eq!(answer.index, model.checks_of_node_index(name));

@@ -11,9 +11,9 @@ fn index_is_never_zero() {
     assert_eq!(state.session("s").index, 1);
     assert_eq!(state.sessions().index, 1);
     assert_eq!(state.sessions_of_node("n").index, 1);
-    assert_eq!(state.nodes().index, 1);
+    assert_eq!(state.catalog_nodes().index, 1);
     assert_eq!(state.node("n").index, 1);
-    assert_eq!(state.checks_of_node("n").index, 1);
+    assert_eq!(state.health_node("n").index, 1);
 }
 
 #[test]

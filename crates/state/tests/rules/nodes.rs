@@ -65,7 +65,7 @@ fn a_node_is_known_by_its_id() {
 #[test]
 fn a_registration_that_fails_half_way_changes_nothing() {
     let mut log = Log::new();
-    let before = log.state.nodes();
+    let before = log.state.catalog_nodes();
     let lost = CheckSpec {
         service_id: "ghost".into(),
         ..check("c", Status::Passing)
@@ -74,5 +74,5 @@ fn a_registration_that_fails_half_way_changes_nothing() {
     let words = "failed inserting check on node \"half\": Missing service registration";
     assert_eq!(reply, Reply::Refused(Refusal::Other(words.into())));
     assert!(changes.is_empty());
-    assert_eq!(log.state.nodes(), before);
+    assert_eq!(log.state.catalog_nodes(), before);
 }

@@ -137,7 +137,7 @@ fn a_damaged_or_foreign_restore_changes_nothing() {
         let before = (
             log.state.kv_list(""),
             log.state.sessions(),
-            log.state.nodes(),
+            log.state.catalog_nodes(),
         );
         let last = commands.into_iter().map(|c| log.write(c)).last();
         match last {
@@ -149,7 +149,7 @@ fn a_damaged_or_foreign_restore_changes_nothing() {
         let after = (
             log.state.kv_list(""),
             log.state.sessions(),
-            log.state.nodes(),
+            log.state.catalog_nodes(),
         );
         assert_eq!(before, after, "{name}");
         assert_eq!(log.state.offset(), 0, "{name}");
@@ -181,8 +181,8 @@ fn a_cluster_is_named_once() {
 #[test]
 fn a_blank_entry_moves_the_index_and_nothing_else() {
     let mut log = Log::new();
-    let before = (log.state.kv_list(""), log.state.nodes());
+    let before = (log.state.kv_list(""), log.state.catalog_nodes());
     log.state.advance(77);
     assert_eq!(log.state.index(), 77);
-    assert_eq!((log.state.kv_list(""), log.state.nodes()), before);
+    assert_eq!((log.state.kv_list(""), log.state.catalog_nodes()), before);
 }

@@ -119,7 +119,9 @@ fn sessions_end_with_their_node_and_with_checks_that_go() {
     assert!(log.state.session("node").value.is_some());
     assert_eq!(log.write(off("")), TRUE);
     assert!(log.state.session("node").value.is_none());
-    assert!(log.state.nodes().value.is_empty() && log.state.checks_of_node("n1").value.is_empty());
+    assert!(
+        log.state.catalog_nodes().value.is_empty() && log.state.health_node("n1").value.is_empty()
+    );
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn a_transaction_writes_a_node_its_service_and_its_check() {
     ]);
     let results = results.expect("must pass");
     assert!(
-        matches!(&results[2], TxnResult::Check(c) if c.service_name == "s1" && c.create_index == log.index)
+        matches!(&results[2], TxnResult::Check(c) if &*c.service_name == "s1" && c.create_index == log.index)
     );
     let read = log
         .state

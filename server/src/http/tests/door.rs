@@ -36,20 +36,20 @@ impl MemoryDoor {
         let door = Arc::new(MemoryDoor::default());
         door.apply(&Command::Register(Register {
             node: NodeSpec {
-                id: SERVER_ID.to_owned(),
-                node: NODE.to_owned(),
-                address: "127.0.0.1".to_owned(),
+                id: SERVER_ID.into(),
+                node: NODE.into(),
+                address: "127.0.0.1".into(),
                 ..NodeSpec::default()
             },
             service: Some(ServiceSpec {
-                id: "consul".to_owned(),
-                service: "consul".to_owned(),
+                id: "consul".into(),
+                service: "consul".into(),
                 port: 8300,
                 ..ServiceSpec::default()
             }),
             checks: vec![CheckSpec {
-                node: NODE.to_owned(),
-                check_id: "serfHealth".to_owned(),
+                node: NODE.into(),
+                check_id: "serfHealth".into(),
                 status: Status::Passing,
                 ..CheckSpec::default()
             }],

@@ -1,8 +1,10 @@
 //! Nodes, services and checks, plainly.
 
+use std::sync::Arc;
+
 use rollcall_state::command::{CheckSpec, Deregister, NodeSpec, Register, ServiceSpec, Status};
 
-use super::{Naive, low};
+use super::{Naive, OfService, low};
 
 impl Naive {
     pub(super) fn node_set(&mut self, spec: &NodeSpec) {
@@ -28,9 +30,22 @@ impl Naive {
         if old.is_none_or(|(s, ..)| s != spec) {
             let create = old.map_or(self.index, |(_, create, _)| *create);
             self.services
-                .insert(key, (spec.clone(), create, self.index));
+                .insert(key.clone(), (spec.clone(), create, self.index));
+            self.checks_follow(&key, spec);
         }
         Ok(())
+    }
+
+    /// Checks show their service's name and tags.
+    fn checks_follow(&mut self, (node, id): &(String, String), spec: &ServiceSpec) {
+        let shown = (spec.service.clone(), spec.tags.clone());
+        for ((on, _), ((check, of), _, modify)) in &mut self.checks {
+            if on == node && low(&check.service_id) == *id && *of != shown {
+                *of = shown.clone();
+                *modify = self.index;
+                self.check_events.push((node.clone(), self.index));
+            }
+        }
     }
 
     pub(super) fn check_set(&mut self, spec: &CheckSpec) -> Result<(), String> {
@@ -39,11 +54,13 @@ impl Naive {
             return Err("Missing node registration".into());
         }
         let service = match self.services.get(&(node.clone(), low(&spec.service_id))) {
-            Some((service, ..)) if !spec.service_id.is_empty() => service.service.clone(),
+            Some((service, ..)) if !spec.service_id.is_empty() => {
+                (service.service.clone(), service.tags.clone())
+            }
             None if !spec.service_id.is_empty() => {
                 return Err("Missing service registration".into());
             }
-            _ => String::new(),
+            _ => (Arc::default(), None),
         };
         let key = (node.clone(), low(&spec.check_id));
         if spec.status == Status::Critical {
@@ -112,7 +129,7 @@ impl Naive {
             .is_some()
         {
             self.removed = self.index;
-            let of_service = |(spec, _): &(CheckSpec, String)| low(&spec.service_id) == id;
+            let of_service = |(spec, _): &(CheckSpec, OfService)| low(&spec.service_id) == id;
             for check in self.checks_where(node, of_service) {
                 self.check_delete(node, &check);
             }
@@ -122,7 +139,7 @@ impl Naive {
     pub(super) fn checks_where(
         &self,
         node: &str,
-        of: impl Fn(&(CheckSpec, String)) -> bool,
+        of: impl Fn(&(CheckSpec, OfService)) -> bool,
     ) -> Vec<String> {
         let rows = self
             .checks
@@ -147,13 +164,14 @@ impl Naive {
         }
         self.end_sessions(|s| low(&s.node) == node);
         self.nodes.remove(node);
+        self.gone_nodes.removals.push((node.to_owned(), self.index));
         self.nodes_changed = self.index;
         self.removed = self.index;
     }
 
     pub(crate) fn checks_of_node_index(&self, node: &str) -> u64 {
         if !self.nodes.contains_key(&low(node)) {
-            return self.removed.max(1);
+            return self.gone_nodes.index(&low(node));
         }
         self.check_events
             .iter()

@@ -4,7 +4,7 @@ use rollcall_state::command::{
     CatalogVerb, CheckSpec, KvVerb, NodeSpec, ServiceSpec, TxnKvOp, TxnOp,
 };
 
-use super::{Key, Naive, Row, low};
+use super::{Key, Naive, OfService, Row, low};
 
 impl Naive {
     /// What each operation shows, as (key, with value) or a row's name; or the errors.
@@ -44,7 +44,7 @@ impl Naive {
                     self.node_set(&op.node);
                 }
                 Ok(vec![Shown::Node(
-                    name.clone(),
+                    name.to_string(),
                     self.nodes[&low(&name)].clone(),
                 )])
             }
@@ -196,5 +196,5 @@ pub(crate) enum Shown {
     Key(String, Key, bool),
     Node(String, Row<NodeSpec>),
     Service(String, Row<ServiceSpec>),
-    Check(Row<(CheckSpec, String)>),
+    Check(Row<(CheckSpec, OfService)>),
 }
