@@ -287,6 +287,14 @@ impl Definition {
         }
     }
 
+    /// Whether a runner has it: one with an interval, or an alias of another node than `node`.
+    pub fn is_run(&self, node: &str) -> bool {
+        match &self.kind {
+            Kind::Alias { node: of, .. } => !of.is_empty() && of != node,
+            _ => self.every().is_some(),
+        }
+    }
+
     /// When it runs, if it is run at all.
     pub fn every(&self) -> Option<Every> {
         match self.kind {

@@ -9,8 +9,16 @@
 //! its node is right by definition; the catalog follows within a second and is repaired after any loss. It touches only rows
 //! that are its own (owner `agent:<node id>`) or nobody's in particular (`api`) under an id it also has.
 
+pub mod agent;
+pub mod api;
 pub mod checks;
 pub mod definition;
 pub mod local;
+pub mod monitor;
 pub mod plan;
+pub mod registration;
+pub mod registry;
 pub mod rows;
+pub mod store;
+pub mod surroundings;
+mod sync;

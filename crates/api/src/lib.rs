@@ -3,7 +3,9 @@
 //! What both ends of the HTTP API must agree on, and nothing else: no sockets, no state. The words of errors are those
 //! Consul's clients match, hence those of Go's standard library.
 
+pub mod agent;
 pub mod agent_check;
+pub mod agent_service;
 pub mod catalog;
 pub mod decode;
 pub mod duration;

@@ -143,7 +143,7 @@ impl Local {
         let before = self.checks.remove(&id);
         if let Some(before) = &before {
             self.unlink(&id, before);
-            if before.definition.every().is_some() {
+            if before.definition.is_run(&self.settings.node) {
                 effects.stopped.push(id.clone());
             }
         }
@@ -171,7 +171,7 @@ impl Local {
         if let Some(at) = ttl_ends {
             self.ttls.insert((at, id.clone()));
         }
-        if check.definition.every().is_some() {
+        if check.definition.is_run(&self.settings.node) {
             effects.started.push(check.definition.clone());
         }
         if let Kind::Alias { node, service_id } = &check.definition.kind
@@ -191,7 +191,7 @@ impl Local {
             return;
         };
         self.unlink(id, &check);
-        if check.definition.every().is_some() {
+        if check.definition.is_run(&self.settings.node) {
             effects.stopped.push(id.to_owned());
         }
         effects.checks_gone.push(id.to_owned());
