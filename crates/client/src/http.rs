@@ -390,6 +390,13 @@ impl Client {
     }
 }
 
+/// A body without bytes.
+pub(crate) fn empty() -> Body {
+    http_body_util::Empty::new()
+        .map_err(|never| match never {})
+        .boxed()
+}
+
 pub(crate) fn parsed<T: DeserializeOwned>(call: &Call, body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::Answer {
         path: format!("/v1/{}", call.path),

@@ -10,7 +10,7 @@ use hyper::body::{Body as _, Frame, Incoming};
 use hyper::{Method, StatusCode};
 
 use crate::error::Error;
-use crate::http::{Call, Client, ReadOptions, refused};
+use crate::http::{Call, Client, ReadOptions, empty, refused};
 
 /// Longest silence inside a snapshot, in either direction.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -142,10 +142,4 @@ impl SnapshotStream {
             }
         }
     }
-}
-
-fn empty() -> crate::http::Body {
-    http_body_util::Empty::new()
-        .map_err(|never| match never {})
-        .boxed()
 }
