@@ -3,12 +3,19 @@
 use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::catalog::CatalogArgs;
+use crate::drain::DrainArgs;
+use crate::info::InfoArgs;
 use crate::kv::KvArgs;
 use crate::lock::LockArgs;
+use crate::maint::MaintArgs;
+use crate::monitor::MonitorArgs;
 use crate::operator::OperatorArgs;
 use crate::serve::{DevArgs, ServerArgs};
+use crate::services::ServicesArgs;
 use crate::session::SessionArgs;
 use crate::snapshot::SnapshotArgs;
+use crate::watch::WatchArgs;
 
 /// A service registry for Kubernetes that speaks Consul's HTTP API.
 #[derive(Debug, Parser)]
@@ -19,7 +26,7 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 it worked, 1 it did not (kv get: no such key), 2 the command line is wrong.
+    "Exit codes: 0 it worked, 1 it did not (kv get: no such key), 2 the command line is wrong, 3 drain was cancelled.
 Flags may be written with one dash, as Consul's.";
 
 /// The commands.
@@ -29,6 +36,20 @@ pub(crate) enum TopCommand {
     Server(Box<ServerArgs>),
     /// Run one server for trying out; without --data-dir nothing is kept
     Dev(Box<DevArgs>),
+    /// Look at nodes, services and datacenters
+    Catalog(Box<CatalogArgs>),
+    /// Register and deregister instances
+    Services(Box<ServicesArgs>),
+    /// Run a command, or print, whenever something changes
+    Watch(Box<WatchArgs>),
+    /// Switch maintenance on or off, or list what is under it
+    Maint(Box<MaintArgs>),
+    /// Take an instance or a whole node out of service: maintenance, then deregistration
+    Drain(Box<DrainArgs>),
+    /// Show who the asked agent is, and figures of its parts
+    Info(Box<InfoArgs>),
+    /// Show an agent's log as it is written
+    Monitor(Box<MonitorArgs>),
     /// Read and write keys
     Kv(Box<KvArgs>),
     /// Run a command while holding a lock
@@ -85,6 +106,24 @@ mod tests {
             "rollcall operator raft transfer-leader",
             "rollcall server -config-file f.yaml -config-dir d -bootstrap-expect=3 -retry-join a -retry-join b -node n -client 0.0.0.0",
             "rollcall dev -http-port 0 --dns-port -1 -serf-lan-port 1 -node-name n -data-dir d",
+            "rollcall catalog nodes -service=web -node-meta rack=r1 -node-meta=os=x -detailed -filter x",
+            "rollcall catalog services -node n -tags -o yaml",
+            "rollcall catalog datacenters -o json",
+            "rollcall services register -name=web -id web-1 -address 10.0.0.1 -port=80 -tag a -tag=b -meta k=v",
+            "rollcall services register a.json b.yaml -",
+            "rollcall services deregister -id=web-1",
+            "rollcall services deregister a.json",
+            "rollcall watch -type=key -key=k cmd -type x",
+            "rollcall watch -type keyprefix -prefix=p/",
+            "rollcall watch -type service -service s -passingonly -tag a -tag b -shell=false cmd",
+            "rollcall watch -type=checks -state critical -once",
+            "rollcall maint",
+            "rollcall maint -enable -reason=why -service id",
+            "rollcall maint -disable",
+            "rollcall drain -node -grace 1m",
+            "rollcall drain -service=web-1 -cancel",
+            "rollcall info -o json",
+            "rollcall monitor -log-level=DEBUG",
             "rollcall server -bootstrap -log-json=false -performance-raft-multiplier 1",
         ] {
             parsed(line).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -110,6 +149,25 @@ mod tests {
             "rollcall session create -ttl=-1s",
             "rollcall operator raft remove-peer",
             "rollcall operator raft remove-peer -id a -address b",
+            "rollcall catalog nodes -node-meta rack",
+            "rollcall catalog services -node n -node-meta a=b",
+            "rollcall services register",
+            "rollcall services register -name web f.yaml",
+            "rollcall services register -id web",
+            "rollcall services register -name web -port 70000",
+            "rollcall services deregister",
+            "rollcall watch",
+            "rollcall watch -type event",
+            "rollcall watch -type nodes -keep-going",
+            "rollcall watch -type nodes -nodes cmd",
+            "rollcall maint -enable -disable",
+            "rollcall maint -service web",
+            "rollcall maint -disable -reason x",
+            "rollcall drain",
+            "rollcall drain -node -service web",
+            "rollcall drain -node -cancel -grace 1s",
+            "rollcall drain -node -grace 5",
+            "rollcall monitor -log-level loud",
             "rollcall server --acl-default-policy deny",
         ] {
             let error = parsed(line).expect_err(line);

@@ -21,7 +21,7 @@ pub(crate) fn normalise(root: &Command, arguments: Vec<OsString>) -> Vec<OsStrin
             normal.push(argument);
             continue;
         };
-        if text == "--" || takes_the_rest(command, positionals) {
+        if text == "--" || takes_the_rest(command, positionals, text) {
             normal.push(argument);
             normal.extend(arguments);
             break;
@@ -56,13 +56,13 @@ pub(crate) fn normalise(root: &Command, arguments: Vec<OsString>) -> Vec<OsStrin
     normal
 }
 
-/// Whether what comes now is the command of `lock`, with flags of its own.
-fn takes_the_rest(command: &Command, positionals: usize) -> bool {
+/// Whether what comes now is the command of `lock` or `watch`, with flags of its own. Where nothing stands before the command, as
+/// in `watch`, its first word is the first that is no flag.
+fn takes_the_rest(command: &Command, positionals: usize, text: &str) -> bool {
     command.get_positionals().any(|arg| {
-        arg.is_trailing_var_arg_set()
-            && arg
-                .get_index()
-                .is_some_and(|index| positionals + 1 >= index)
+        let index = arg.get_index().unwrap_or(usize::MAX);
+        let begins = positionals > 0 || !text.starts_with('-');
+        arg.is_trailing_var_arg_set() && begins && positionals + 1 >= index
     })
 }
 
@@ -140,6 +140,7 @@ mod tests {
                 key.clone(),
                 Arg::new("data"),
             ])))
+            .subcommand(Command::new("watch").args([name.clone(), child.clone()]))
             .subcommand(Command::new("lock").args([name, key, child]))
     }
 
@@ -173,6 +174,9 @@ mod tests {
                 "r lock --name n k cmd -name x",
             ),
             ("r lock k cmd -name n -stale", "r lock k cmd -name n -stale"),
+            ("r watch -name n cmd -name", "r watch --name n cmd -name"),
+            ("r watch -o json cmd -name", "r watch -o json cmd -name"),
+            ("r watch cmd -name=n", "r watch cmd -name=n"),
         ] {
             assert_eq!(normal(line), expected, "{line}");
         }

@@ -1,7 +1,6 @@
 //! `rollcall lock`: runs a command while holding a lock, and stops it when the lock is lost.
 //!
-//! The child gets a process group of its own, so that what it started is stopped with it. Semaphores (`-n` above 1) are not in this
-//! version.
+//! Semaphores (`-n` above 1) are not in this version.
 
 use std::ffi::OsString;
 use std::process::{ExitCode, ExitStatus, Stdio};
@@ -10,16 +9,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::{ArgAction, Args};
 use rollcall_client::{Held, Lock, LockSettings};
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::process::Child;
 
+use crate::child::{self, Stop};
 use crate::connect::{ConnectArgs, block_on};
 use crate::output;
 use crate::time::duration;
-
-/// Time between SIGTERM and SIGKILL: well inside the default lock-delay of 15 s, so that no two children believe they hold it.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// As Consul's: the child failed and --child-exit-code was given.
 const EXIT_CHILD_FAILED: u8 = 2;
@@ -124,30 +119,6 @@ impl LockArgs {
     }
 }
 
-/// SIGINT and SIGTERM of this process.
-struct Stop {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn listen() -> anyhow::Result<Stop> {
-        let interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-        let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-        Ok(Stop {
-            interrupt,
-            terminate,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
 enum Ended {
     /// By itself.
     Child(ExitStatus),
@@ -175,7 +146,7 @@ async fn hold(args: &LockArgs, mut held: Held, stop: &mut Stop) -> anyhow::Resul
     };
     match ended {
         Ended::Lost(reason) => {
-            terminate(args, &mut child).await?;
+            child::terminate(&mut child, |text| args.tell(text)).await?;
             // Ends the session, should it live: the command has stopped.
             let released = held.release().await;
             if let Err(error) = released {
@@ -185,7 +156,7 @@ async fn hold(args: &LockArgs, mut held: Held, stop: &mut Stop) -> anyhow::Resul
         }
         Ended::Stopped => {
             args.tell("Shutdown triggered, killing child")?;
-            terminate(args, &mut child).await?;
+            child::terminate(&mut child, |text| args.tell(text)).await?;
             held.release().await.context("Lock release failed")?;
             Ok(ExitCode::SUCCESS)
         }
@@ -203,50 +174,12 @@ async fn hold(args: &LockArgs, mut held: Held, stop: &mut Stop) -> anyhow::Resul
 }
 
 fn spawn(args: &LockArgs) -> anyhow::Result<Child> {
-    let mut command = if args.shell.unwrap_or(args.command.len() == 1) {
-        let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
-        let mut command = Command::new(shell);
-        command
-            .arg("-c")
-            .arg(args.command.join(std::ffi::OsStr::new(" ")));
-        command
-    } else {
-        let mut command = Command::new(&args.command[0]);
-        command.args(&args.command[1..]);
-        command
-    };
+    let mut command = child::command(&args.command, args.shell);
     command
         .env("ROLLCALL_LOCK_HELD", "true")
-        .env("CONSUL_LOCK_HELD", "true")
-        .stdin(if args.pass_stdin {
-            Stdio::inherit()
-        } else {
-            Stdio::null()
-        })
-        .process_group(0)
-        .kill_on_drop(true);
-    command
-        .spawn()
-        .with_context(|| format!("Error starting {}", args.command[0].to_string_lossy()))
-}
-
-/// SIGTERM to the child's group, SIGKILL after the grace.
-async fn terminate(args: &LockArgs, child: &mut Child) -> anyhow::Result<()> {
-    // No id: it has ended, and its number may be somebody else's by now.
-    let Some(group) = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) else {
-        return Ok(());
-    };
-    args.tell(format_args!(
-        "Terminating child pid {}",
-        group.as_raw_nonzero()
-    ))?;
-    kill_process_group(group, Signal::TERM).context("terminating the command")?;
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        args.tell(format_args!(
-            "Child did not exit after grace period of {GRACE:?}"
-        ))?;
-        kill_process_group(group, Signal::KILL).context("killing the command")?;
-        child.wait().await.context("waiting for the command")?;
+        .env("CONSUL_LOCK_HELD", "true");
+    if args.pass_stdin {
+        command.stdin(Stdio::inherit());
     }
-    Ok(())
+    child::spawn(&mut command, &args.command)
 }

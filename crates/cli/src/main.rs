@@ -2,19 +2,29 @@
 
 mod args;
 mod bench;
+mod catalog;
+mod child;
 mod connect;
 mod dashes;
+mod drain;
+mod hint;
+mod info;
 mod kv;
 mod lock;
 mod log;
+mod maint;
+mod monitor;
 mod operator;
 mod output;
+mod pair;
 mod run;
 mod serve;
+mod services;
 mod session;
 mod settings;
 mod snapshot;
 mod time;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! What commands print: lines, tables, JSON and YAML, on standard output; progress on standard error when that is a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
@@ -8,10 +9,13 @@ use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+/// Columns of a terminal below which tables are not folded: nobody could read them.
+const WIDTH_MIN: u16 = 20;
+
 /// The flag of every command that prints data.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct FormatArgs {
-    /// Output format
+    /// Output format [default: table]
     #[arg(short = 'o', long, global = true, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
 }
@@ -63,9 +67,14 @@ pub(crate) fn table<const N: usize>(
     let mut table = Table::new();
     let terminal = io::stdout().is_terminal();
     if terminal {
+        // A terminal that does not know its width says 0; folding to that leaves a letter a line.
+        let arrangement = match table.width() {
+            Some(width) if width >= WIDTH_MIN => ContentArrangement::Dynamic,
+            Some(_) | None => ContentArrangement::Disabled,
+        };
         table
             .load_style(UTF8_HORIZONTAL_ONLY)
-            .set_content_arrangement(ContentArrangement::Dynamic);
+            .set_content_arrangement(arrangement);
     } else {
         table
             .load_style(NOTHING)
@@ -110,5 +119,16 @@ pub(crate) fn byte_progress(what: &'static str, length: Option<u64>) -> Progress
         ),
     };
     bar.set_style(ProgressStyle::with_template(template).expect("the template must be valid"));
+    bar.with_message(what)
+}
+
+/// A bar of milliseconds on standard error when that is a terminal, else nothing.
+pub(crate) fn time_progress(what: &'static str, length: Duration) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(length.as_millis().try_into().unwrap_or(u64::MAX));
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {eta}");
+    bar.set_style(style.expect("the template must be valid"));
     bar.with_message(what)
 }

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Cli, TopCommand};
-use crate::{bench, dashes, kv, lock, operator, serve, session, snapshot};
+use crate::{
+    bench, catalog, dashes, drain, hint, info, kv, lock, maint, monitor, operator, serve, services,
+    session, snapshot, watch,
+};
 
 /// A command did not do what it was asked to.
 const FAILURE: u8 = 1;
@@ -18,6 +21,13 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     let outcome = match cli.command {
         TopCommand::Server(args) => serve::server(*args),
         TopCommand::Dev(args) => serve::dev(*args),
+        TopCommand::Catalog(args) => catalog::run(*args),
+        TopCommand::Services(args) => services::run(*args),
+        TopCommand::Watch(args) => return watch::run(*args).unwrap_or_else(|error| report(&error)),
+        TopCommand::Maint(args) => maint::run(*args),
+        TopCommand::Drain(args) => return drain::run(*args).unwrap_or_else(|error| report(&error)),
+        TopCommand::Info(args) => info::run(*args),
+        TopCommand::Monitor(args) => monitor::run(*args),
         TopCommand::Kv(args) => kv::run(*args),
         TopCommand::Lock(args) => return lock::run(*args).unwrap_or_else(|error| report(&error)),
         TopCommand::Session(args) => session::run(*args),
@@ -32,7 +42,7 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// A line with the whole chain of causes. A reader that went away (`| head`) needs none.
+/// A line with the whole chain of causes, and one with what to do where we know it. A reader that went away (`| head`) needs none.
 fn report(error: &anyhow::Error) -> ExitCode {
     let went_away = |cause: &(dyn std::error::Error + 'static)| {
         cause
@@ -49,6 +59,9 @@ fn report(error: &anyhow::Error) -> ExitCode {
         };
         // Where standard error is closed there is nobody to tell.
         let _ = writeln!(std::io::stderr(), "{prefix}{text}");
+        if let Some(hint) = hint::of(error) {
+            let _ = writeln!(std::io::stderr(), "{hint}");
+        }
     }
     ExitCode::from(FAILURE)
 }

@@ -228,6 +228,13 @@ pub struct Check {
     pub modify_index: u64,
 }
 
+impl Check {
+    /// Whether it is there because somebody put the node or the instance under maintenance.
+    pub fn is_maintenance(&self) -> bool {
+        self.check_id == NODE_MAINTENANCE || self.check_id.starts_with(SERVICE_MAINTENANCE_PREFIX)
+    }
+}
+
 /// An instance with its node and every check that counts for it: a row of `/v1/health/service/NAME`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
