@@ -48,7 +48,13 @@ impl Drain<'_> {
         let mut checks = health.watch_checks(&of, &Selection::default(), read.clone());
         let check = self.target.check();
         let there = |checks: &Vec<Check>| checks.iter().any(|one| one.check_id == check);
-        self.shows("the maintenance", &mut checks, there).await?;
+        if let Err(error) = self.shows("the maintenance", &mut checks, there).await {
+            // Ended before the catalog had even shown it.
+            return match self.target.maintained(self.client).await {
+                Ok(false) => Ok(Ended::Cancelled),
+                Ok(true) | Err(_) => Err(error),
+            };
+        }
         let grace = self.grace;
         output::line(format_args!(
             "Maintenance: {shown} gets no new requests; deregistration in {grace:?}"

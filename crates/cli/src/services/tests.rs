@@ -37,9 +37,8 @@ service:
       header: {x-y: [z]}
       deregister_critical_service_after: 1m
 ";
-    assert_eq!(fields(yaml), [expected.clone()]);
-    let api = expected.to_string();
-    assert_eq!(fields(&api), [expected]);
+    assert_eq!(fields(yaml), fields(&expected.to_string()));
+    assert_eq!(fields(yaml), [expected]);
 }
 
 #[test]
