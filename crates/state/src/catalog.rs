@@ -18,7 +18,6 @@ use crate::absent::Absent;
 use crate::change::{fold, fold_shared};
 use crate::command::{CheckSpec, Status};
 use crate::row::{Check, Node, Service};
-use crate::share::share;
 
 /// Node and id, both folded.
 pub(crate) type NodeAndId = (Arc<str>, Arc<str>);
@@ -425,65 +424,6 @@ impl Catalog {
         match self.of_status.get_key_value(folded) {
             Some((key, _)) => key.clone(),
             None => Arc::from(folded),
-        }
-    }
-
-    // === shared strings ===
-
-    /// A folded node's key, shared with its row's.
-    fn node_key(&self, node: &Arc<str>) -> Arc<str> {
-        let folded = fold_shared(node);
-        let known = self.nodes.get_key_value(&*folded);
-        known.map_or(folded, |(key, _)| key.clone())
-    }
-
-    /// A folded service name, shared with the key that is there.
-    fn service_key(&self, name: &Arc<str>) -> Arc<str> {
-        let folded = fold_shared(name);
-        let known = self.of_service.get_key_value(&*folded);
-        known.map_or(folded, |(key, _)| key.clone())
-    }
-
-    fn share_service(&self, service: &mut Service, node: &Arc<str>, name: &Arc<str>) {
-        if let Some(row) = self.nodes.get(&**node) {
-            share(&mut service.node, &row.spec.node);
-            share(&mut service.owner, &row.owner);
-        }
-        share(&mut service.spec.service, name);
-        let old = (node.clone(), fold_shared(&service.spec.id));
-        if let Some(old) = self.services.get(&old) {
-            service.share_with(old);
-        }
-        if let Some((_, sibling)) = Self::under(&self.instances, name).next() {
-            service.share_with(sibling);
-        }
-    }
-
-    fn share_check(&self, check: &mut Check, node: &Arc<str>) {
-        if let Some(row) = self.nodes.get(&**node) {
-            share(&mut check.spec.node, &row.spec.node);
-            share(&mut check.owner, &row.owner);
-        }
-        let old = (node.clone(), fold_shared(&check.spec.check_id));
-        if let Some(old) = self.checks.get(&old) {
-            check.share_with(old);
-        }
-        let id = (node.clone(), fold_shared(&check.spec.service_id));
-        let Some(service) = self.services.get(&id) else {
-            return;
-        };
-        share(&mut check.spec.service_id, &service.spec.id);
-        share(&mut check.service_name, &service.spec.service);
-        share(&mut check.owner, &service.owner);
-        if check.service_tags == service.spec.tags {
-            check.service_tags = service.spec.tags.clone();
-        }
-        let name = fold_shared(&service.spec.service);
-        let sibling = Self::under(&self.instances, &name).next();
-        if let Some(((_, node, id), _)) = sibling
-            && let Some((_, sibling)) = self.checks_below(node, id).next()
-        {
-            check.share_with(sibling);
         }
     }
 

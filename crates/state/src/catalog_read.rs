@@ -78,6 +78,8 @@ pub struct Counts {
     pub instances: usize,
     /// Checks.
     pub checks: usize,
+    /// Prepared queries.
+    pub queries: usize,
 }
 
 impl Catalog {

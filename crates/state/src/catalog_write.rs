@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::catalog::NodeAndId;
 use crate::change::{ANY_STATE, Topic, fold, fold_shared};
 use crate::command::{CheckSpec, Deregister, NodeSpec, Register, ServiceSpec, Status};
+use crate::owner;
 use crate::quote::quote;
 use crate::reply::Refusal;
 use crate::row::{Check, Node, Service};
@@ -23,6 +24,7 @@ impl Write<'_> {
             skip_node_update,
             owner,
         } = register;
+        let owner = &owner::writer(owner);
         if !*skip_node_update || self.tables.catalog.node_row(&node.node).is_none() {
             self.node_set(node, owner)
                 .map_err(|e| in_step("failed inserting node", e))?;
@@ -46,19 +48,74 @@ impl Write<'_> {
         Ok(())
     }
 
-    pub(crate) fn deregister(&mut self, deregister: &Deregister) {
+    /// Returns `false` when the row is not the writer's to remove. What is not there is removed.
+    pub(crate) fn deregister(&mut self, deregister: &Deregister) -> bool {
         let Deregister {
             node,
             service_id,
             check_id,
+            owner,
         } = deregister;
+        let owner = &owner::writer(owner);
         if !service_id.is_empty() {
-            self.service_delete(node, service_id);
+            self.service_delete_by(owner, node, service_id)
         } else if !check_id.is_empty() {
-            self.check_delete(node, check_id);
+            self.check_delete_by(owner, node, check_id)
         } else {
-            self.node_delete(node);
+            self.node_delete_by(owner, node)
         }
+    }
+
+    // === removals, by whom they are allowed ===
+
+    pub(crate) fn node_delete_by(&mut self, writer: &str, name: &str) -> bool {
+        let row = self.tables.catalog.node_row(name);
+        let may = row.is_none_or(|node| owner::may_remove_node(writer, node));
+        if may {
+            self.node_delete(name);
+        }
+        may
+    }
+
+    pub(crate) fn service_delete_by(&mut self, writer: &str, node: &str, id: &str) -> bool {
+        let row = self.tables.catalog.service_row(node, id);
+        let may = row.is_none_or(|row| self.may_remove(&row.owner, writer, node));
+        if may {
+            self.service_remove(&(fold(node), fold(id)));
+        }
+        may
+    }
+
+    pub(crate) fn check_delete_by(&mut self, writer: &str, node: &str, id: &str) -> bool {
+        let row = self.tables.catalog.check_row(node, id);
+        let may = row.is_none_or(|row| self.may_remove(&row.owner, writer, node));
+        if may {
+            self.check_remove(&(fold(node), fold(id)));
+        }
+        may
+    }
+
+    fn may_remove(&self, owner: &str, writer: &str, node: &str) -> bool {
+        let node = self.tables.catalog.node_row(node);
+        node.is_none_or(|node| owner::may_remove(owner, writer, node))
+    }
+
+    /// Refuses an automatic writer's write to another one's row.
+    fn may_write(
+        &self,
+        owner: &str,
+        writer: &str,
+        node: &str,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Refusal> {
+        let node = self.tables.catalog.node_row(node);
+        if node.is_none_or(|node| owner::may_write(owner, writer, node)) {
+            return Ok(());
+        }
+        Err(Refusal::Other(format!(
+            "{} belongs to {owner}; {writer} may not write it",
+            what()
+        )))
     }
 
     // === nodes ===
@@ -100,14 +157,14 @@ impl Write<'_> {
         if let Some(old) = &existing
             && !renamed
             && old.spec == *spec
-            && old.owner == *owner
         {
+            // Who wrote the same thing last is no news: gossip and agent both write a node.
             return Ok(());
         }
         let old_id = existing.as_ref().map(|old| fold_shared(&old.spec.id));
         let node = Node {
             spec: spec.clone(),
-            owner: owner.clone(),
+            owner: owner::after_write(existing.as_ref().map(|old| &old.owner), owner),
             create_index: existing.map_or(self.index, |old| old.create_index),
             modify_index: self.index,
         };
@@ -153,7 +210,7 @@ impl Write<'_> {
     }
 
     /// Takes a node off the roll, with its services, checks and sessions. Returns whether it was there.
-    pub(crate) fn node_delete(&mut self, name: &str) -> bool {
+    fn node_delete(&mut self, name: &str) -> bool {
         let name = fold(name);
         if !self.tables.catalog.nodes.contains_key(&*name) {
             return false;
@@ -188,16 +245,21 @@ impl Write<'_> {
         let node_name = node_row.spec.node.clone();
         let key = (fold(node), fold_shared(&spec.id));
         let old = self.tables.catalog.services.get(&key).cloned();
+        if let Some(old) = &old {
+            let what = || format!("service {} on node {}", quote(&spec.id), quote(node));
+            self.may_write(&old.owner, owner, node, what)?;
+        }
+        let owner = owner::after_write(old.as_ref().map(|old| &old.owner), owner);
         if let Some(old) = &old
             && old.spec == *spec
-            && old.owner == *owner
+            && old.owner == owner
         {
             return Ok(());
         }
         let service = Service {
             node: node_name,
             spec: spec.clone(),
-            owner: owner.clone(),
+            owner,
             create_index: old.as_ref().map_or(self.index, |old| old.create_index),
             modify_index: self.index,
         };
@@ -232,10 +294,6 @@ impl Write<'_> {
     }
 
     /// Takes a service and its checks off the roll. Returns whether it was there.
-    pub(crate) fn service_delete(&mut self, node: &str, id: &str) -> bool {
-        self.service_remove(&(fold(node), fold(id)))
-    }
-
     fn service_remove(&mut self, key: &NodeAndId) -> bool {
         if !self.tables.catalog.services.contains_key(key) {
             return false;
@@ -273,12 +331,20 @@ impl Write<'_> {
         };
         let key = (fold_shared(&spec.node), fold_shared(&spec.check_id));
         let old = self.tables.catalog.checks.get(&key).cloned();
+        if let Some(old) = &old {
+            let what = || {
+                let id = quote(&spec.check_id);
+                format!("check {id} on node {}", quote(&spec.node))
+            };
+            self.may_write(&old.owner, owner, &spec.node, what)?;
+        }
+        let owner = owner::after_write(old.as_ref().map(|old| &old.owner), owner);
         if spec.status == Status::Critical {
             self.sessions_end_with_check(&key.0, &key.1);
         }
         if let Some(old) = &old
             && old.spec == *spec
-            && old.owner == *owner
+            && old.owner == owner
         {
             return Ok(());
         }
@@ -286,7 +352,7 @@ impl Write<'_> {
             spec: spec.clone(),
             service_name,
             service_tags,
-            owner: owner.clone(),
+            owner,
             create_index: old.as_ref().map_or(self.index, |old| old.create_index),
             modify_index: self.index,
         };
@@ -296,10 +362,6 @@ impl Write<'_> {
     }
 
     /// Takes a check off the roll; sessions that name it end. Returns whether it was there.
-    pub(crate) fn check_delete(&mut self, node: &str, id: &str) -> bool {
-        self.check_remove(&(fold(node), fold(id)))
-    }
-
     fn check_remove(&mut self, key: &NodeAndId) -> bool {
         let Some(check) = self.tables.catalog.remove_check(key, self.index) else {
             return false;

@@ -41,6 +41,10 @@ pub enum Topic {
     ServiceChecks(Arc<str>),
     /// The checks in a state, or in all ([`ANY_STATE`]).
     HealthState(Arc<str>),
+    /// All prepared queries.
+    Queries,
+    /// One prepared query, by its id.
+    Query(Arc<str>),
 }
 
 impl Topic {
@@ -72,6 +76,11 @@ impl Topic {
     /// Checks of a service's instances.
     pub fn service_checks(name: &str) -> Topic {
         Topic::ServiceChecks(fold(name))
+    }
+
+    /// One prepared query.
+    pub fn query(id: &str) -> Topic {
+        Topic::Query(fold(id))
     }
 
     /// Checks in a state.
@@ -172,7 +181,9 @@ impl Changes {
             | Topic::Service(_)
             | Topic::ServiceHealth(_)
             | Topic::ServiceChecks(_)
-            | Topic::HealthState(_) => self.topics.contains(topic),
+            | Topic::HealthState(_)
+            | Topic::Queries
+            | Topic::Query(_) => self.topics.contains(topic),
         }
     }
 }

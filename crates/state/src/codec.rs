@@ -122,6 +122,8 @@ commands! {
     13 RestoreSwap,
     14 RestoreAbort,
     15 ClusterInit,
+    16 QuerySet,
+    17 QueryDelete,
 }
 
 fn put_body(number: u16, body: &impl Serialize, out: &mut Vec<u8>) {

@@ -4,6 +4,7 @@
 //! added with a default. The encoding is a MessagePack map by field name inside `[number, body]`; an unknown number
 //! is an error that stops the server, never skipped.
 
+mod query;
 mod spec;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use query::{QueryDelete, QueryFailover, QueryService, QuerySet, QuerySpec};
 pub use spec::{
     CheckDefinition, CheckSpec, NodeSpec, ServiceSpec, Status, TaggedAddress, Texts, Weights,
 };
@@ -59,6 +61,10 @@ pub enum Command {
     RestoreAbort(RestoreAbort),
     /// 15: the first command of a new cluster: its id, made by the bootstrap.
     ClusterInit(ClusterInit),
+    /// 16
+    QuerySet(QuerySet),
+    /// 17
+    QueryDelete(QueryDelete),
 }
 
 /// Writes one key. What decides whether it may is `mode`.
@@ -177,10 +183,13 @@ pub struct SessionExpire {
 }
 
 /// Several operations that happen all or not at all.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Txn {
     /// At most 128 (checked at the edge).
     pub ops: Vec<TxnOp>,
+    /// Who writes nodes, services and checks, as in [`Register`]; empty: `api`.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub owner: Arc<str>,
 }
 
 /// One operation of a transaction.
@@ -310,7 +319,8 @@ pub struct Register {
     /// Leave an existing node's row as it is.
     #[serde(default)]
     pub skip_node_update: bool,
-    /// Who writes: `api`, `agent:<node id>`, `operator:<cluster>`, `sidecar:<pod UID>`, `gossip`.
+    /// Who writes: `api` (also when empty), `agent:<node id>`, `operator:<cluster>`, `sidecar:<pod UID>`, `gossip`. What that
+    /// allows stands in `owner`.
     #[serde(default)]
     pub owner: Arc<str>,
 }
@@ -326,6 +336,9 @@ pub struct Deregister {
     /// Only this check.
     #[serde(default)]
     pub check_id: Arc<str>,
+    /// Who removes, as in [`Register`]. An automatic writer's word on a row that is not its own does nothing: the reply is `false`.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub owner: Arc<str>,
 }
 
 /// Folds tombstones away.

@@ -17,6 +17,8 @@ pub mod command;
 mod grave;
 mod kv;
 mod kv_write;
+pub mod owner;
+mod query;
 pub mod quote;
 pub mod reply;
 mod restore;

@@ -102,6 +102,7 @@ impl State {
         tables.kv.graves.raise_watermark(above);
         tables.sessions.raise(above, above);
         tables.catalog.lift(above);
+        tables.queries.raise(above, above);
         self.tables = tables;
         self.offset = above - log_index;
         self.index = above;

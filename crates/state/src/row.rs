@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Index;
-use crate::command::{Behavior, CheckSpec, NodeSpec, ServiceCheckRef, ServiceSpec, Texts};
+use crate::command::{
+    Behavior, CheckSpec, NodeSpec, QuerySpec, ServiceCheckRef, ServiceSpec, Texts,
+};
 
 /// A key of the key/value store. A million of them must fit into memory, hence the exact-size boxes and the methods: how a row is
 /// laid out is nobody else's business.
@@ -198,6 +200,15 @@ pub struct Check {
     pub service_tags: Option<Texts>,
     #[serde(default)]
     pub owner: Arc<str>,
+    pub create_index: Index,
+    pub modify_index: Index,
+}
+
+/// A prepared query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Query {
+    pub spec: QuerySpec,
     pub create_index: Index,
     pub modify_index: Index,
 }

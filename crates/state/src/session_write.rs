@@ -53,6 +53,7 @@ impl Write<'_> {
             return false;
         };
         self.note_session(&session);
+        self.queries_end_with_session(&session.id);
         // Rounded up: a delay is never shorter than asked for.
         let delay_ms = session.lock_delay_ns.div_ceil(NANOSECONDS_PER_MILLISECOND);
         for key in self.tables.sessions.keys_held_by(&session.id) {

@@ -109,6 +109,14 @@ struct TableIndexes {
     nodes_watermark: Index,
     #[serde(default)]
     services_watermark: Index,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    queries_changed: Index,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    queries_removed: Index,
+}
+
+fn is_zero(index: &Index) -> bool {
+    *index == 0
 }
 
 /// Of a node: what its rows do not tell, because they are gone.
@@ -169,5 +177,6 @@ mod number {
     pub(super) const OF_STATUS: u16 = 17;
     pub(super) const GONE_NODE: u16 = 18;
     pub(super) const GONE_SERVICE: u16 = 19;
-    pub(super) const LAST: u16 = GONE_SERVICE;
+    pub(super) const QUERY: u16 = 20;
+    pub(super) const LAST: u16 = QUERY;
 }

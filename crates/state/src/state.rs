@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::catalog_read::{Counts, Instance, InstanceHealth, NodeServices, ServiceNames};
-use crate::command::{Command, TxnOp};
+use crate::command::{Command, Txn, TxnOp};
 use crate::grave::REAP_MAX;
 use crate::kv::Kv;
+use crate::query::Queries;
 use crate::reply::{Refusal, TxnError, TxnResult};
 use crate::restore::Staged;
-use crate::row::{Check, KvEntry, Node, Service, Session};
+use crate::row::{Check, KvEntry, Node, Query, Service, Session};
 use crate::session::Sessions;
 use crate::write::Write;
 use crate::{Changes, Index, Reply, Stamp, txn};
@@ -54,6 +55,7 @@ pub(crate) struct Tables {
     pub(crate) kv: Kv,
     pub(crate) sessions: Sessions,
     pub(crate) catalog: Catalog,
+    pub(crate) queries: Queries,
 }
 
 /// The tables, at one index.
@@ -107,7 +109,7 @@ impl State {
                 }
                 Reply::None
             }
-            Command::Txn(txn) => self.apply_txn(&txn.ops, changes),
+            Command::Txn(txn) => self.apply_txn(txn, changes),
             Command::Register(register) => {
                 let before = self.tables.clone();
                 let mut own = Changes::default();
@@ -116,8 +118,7 @@ impl State {
                 done(result)
             }
             Command::Deregister(deregister) => {
-                self.write(changes).deregister(deregister);
-                Reply::Bool(true)
+                Reply::Bool(self.write(changes).deregister(deregister))
             }
             Command::TombstoneReap(reap) => {
                 self.tables.kv.reap(reap.up_to);
@@ -130,6 +131,8 @@ impl State {
                 refused_or_none(self.restore_swap(swap, context.log_index, changes))
             }
             Command::RestoreAbort(abort) => self.restore_abort(abort),
+            Command::QuerySet(set) => done(self.write(changes).query_set(set)),
+            Command::QueryDelete(delete) => done(self.write(changes).query_delete(delete)),
             Command::ClusterInit(init) => refused_or_none(self.cluster_init(&init.id)),
         }
     }
@@ -139,10 +142,10 @@ impl State {
         self.index = self.index.max(log_index + self.offset);
     }
 
-    fn apply_txn(&mut self, ops: &[TxnOp], changes: &mut Changes) -> Reply {
+    fn apply_txn(&mut self, txn: &Txn, changes: &mut Changes) -> Reply {
         let before = self.tables.clone();
         let mut own = Changes::default();
-        let result = txn::run(&mut self.write(&mut own), ops);
+        let result = txn::run(&mut self.write(&mut own), txn);
         self.keep_or_undo(result.is_ok(), before, own, changes);
         Reply::Txn(result)
     }
@@ -322,14 +325,31 @@ impl State {
         self.tables.catalog.health_state(state)
     }
 
+    /// All prepared queries, by id. [`Topic::Queries`](crate::Topic::Queries).
+    pub fn queries(&self) -> Answer<Vec<Arc<Query>>> {
+        self.tables.queries.list()
+    }
+
+    /// One prepared query, by its id. [`Topic::query`](crate::Topic::query).
+    pub fn query(&self, id: &str) -> Answer<Option<Arc<Query>>> {
+        self.tables.queries.get(id)
+    }
+
+    /// The prepared query to execute: by its id, else by its name.
+    pub fn query_by_id_or_name(&self, id_or_name: &str) -> Option<Arc<Query>> {
+        self.tables.queries.find(id_or_name)
+    }
+
     /// How much of everything there is. Constant time.
     pub fn counts(&self) -> Counts {
         let Tables {
             kv,
             sessions,
             catalog,
+            queries,
         } = &self.tables;
         Counts {
+            queries: queries.rows().len(),
             keys: kv.entries().len(),
             sessions: sessions.rows().len(),
             nodes: catalog.nodes.len(),

@@ -7,16 +7,14 @@ use std::sync::Arc;
 
 use crate::Index;
 use crate::command::{
-    CatalogVerb, KvDelete, KvVerb, TxnCheckOp, TxnKvOp, TxnNodeOp, TxnOp, TxnServiceOp,
+    CatalogVerb, KvDelete, KvVerb, Txn, TxnCheckOp, TxnKvOp, TxnNodeOp, TxnOp, TxnServiceOp,
 };
+use crate::owner;
 use crate::quote::quote;
 use crate::reply::{TxnError, TxnResult};
 use crate::row::{Check, KvEntry, Node, Service};
 use crate::state::Tables;
 use crate::write::Write;
-
-/// Who owns rows that a transaction writes.
-const OWNER: &str = "api";
 
 type OpResult = Result<Vec<TxnResult>, String>;
 
@@ -46,12 +44,13 @@ pub fn is_read_only(ops: &[TxnOp]) -> bool {
 }
 
 /// Runs a transaction. After an error the tables are half written: the caller undoes.
-pub(crate) fn run(write: &mut Write<'_>, ops: &[TxnOp]) -> Result<Vec<TxnResult>, Vec<TxnError>> {
-    collect(ops, |op| match op {
+pub(crate) fn run(write: &mut Write<'_>, txn: &Txn) -> Result<Vec<TxnResult>, Vec<TxnError>> {
+    let owner = &owner::writer(&txn.owner);
+    collect(&txn.ops, |op| match op {
         TxnOp::Kv(op) => kv(write, op),
-        TxnOp::Node(op) => node(write, op),
-        TxnOp::Service(op) => service(write, op),
-        TxnOp::Check(op) => check(write, op),
+        TxnOp::Node(op) => node(write, op, owner),
+        TxnOp::Service(op) => service(write, op, owner),
+        TxnOp::Check(op) => check(write, op, owner),
         TxnOp::Session(op) => {
             if write.session_end(&op.id) {
                 Ok(Vec::new())
@@ -260,7 +259,7 @@ fn node_get(tables: &Tables, op: &TxnNodeOp) -> OpResult {
     }
 }
 
-fn node(write: &mut Write<'_>, op: &TxnNodeOp) -> OpResult {
+fn node(write: &mut Write<'_>, op: &TxnNodeOp, owner: &Arc<str>) -> OpResult {
     let name = || quote(&op.node.node);
     let current = |write: &Write<'_>| {
         let row = write.tables.catalog.node_row(&op.node.node);
@@ -272,15 +271,13 @@ fn node(write: &mut Write<'_>, op: &TxnNodeOp) -> OpResult {
             return Err(format!("failed to set node {}, index is stale", name()));
         }
         CatalogVerb::Set | CatalogVerb::Cas => {
-            write
-                .node_set(&op.node, &Arc::from(OWNER))
-                .map_err(|e| e.to_string())?;
+            write.node_set(&op.node, owner).map_err(|e| e.to_string())?;
         }
         CatalogVerb::DeleteCas if current(write) != Some(op.index) => {
             return Err(format!("failed to delete node {}, index is stale", name()));
         }
         CatalogVerb::Delete | CatalogVerb::DeleteCas => {
-            write.node_delete(&op.node.node);
+            write.node_delete_by(owner, &op.node.node);
             return Ok(Vec::new());
         }
     }
@@ -307,7 +304,7 @@ fn service_get(tables: &Tables, op: &TxnServiceOp) -> OpResult {
     }
 }
 
-fn service(write: &mut Write<'_>, op: &TxnServiceOp) -> OpResult {
+fn service(write: &mut Write<'_>, op: &TxnServiceOp, owner: &Arc<str>) -> OpResult {
     let current = service_row(write.tables, op).map(|service| service.modify_index);
     match op.verb {
         CatalogVerb::Get => return service_get(write.tables, op),
@@ -319,7 +316,7 @@ fn service(write: &mut Write<'_>, op: &TxnServiceOp) -> OpResult {
         }
         CatalogVerb::Set | CatalogVerb::Cas => {
             write
-                .service_set(&op.node, &op.service, &Arc::from(OWNER))
+                .service_set(&op.node, &op.service, owner)
                 .map_err(|e| e.to_string())?;
         }
         CatalogVerb::DeleteCas if current != Some(op.index) => {
@@ -329,7 +326,7 @@ fn service(write: &mut Write<'_>, op: &TxnServiceOp) -> OpResult {
             ));
         }
         CatalogVerb::Delete | CatalogVerb::DeleteCas => {
-            write.service_delete(&op.node, &op.service.id);
+            write.service_delete_by(owner, &op.node, &op.service.id);
             return Ok(Vec::new());
         }
     }
@@ -356,7 +353,7 @@ fn check_get(tables: &Tables, op: &TxnCheckOp) -> OpResult {
     }
 }
 
-fn check(write: &mut Write<'_>, op: &TxnCheckOp) -> OpResult {
+fn check(write: &mut Write<'_>, op: &TxnCheckOp, owner: &Arc<str>) -> OpResult {
     let current = check_row(write.tables, op).map(|check| check.modify_index);
     match op.verb {
         CatalogVerb::Get => return check_get(write.tables, op),
@@ -365,7 +362,7 @@ fn check(write: &mut Write<'_>, op: &TxnCheckOp) -> OpResult {
         }
         CatalogVerb::Set | CatalogVerb::Cas => {
             write
-                .check_set(&op.check, &Arc::from(OWNER))
+                .check_set(&op.check, owner)
                 .map_err(|e| e.to_string())?;
         }
         CatalogVerb::DeleteCas if current != Some(op.index) => {
@@ -375,7 +372,7 @@ fn check(write: &mut Write<'_>, op: &TxnCheckOp) -> OpResult {
             ));
         }
         CatalogVerb::Delete | CatalogVerb::DeleteCas => {
-            write.check_delete(&op.check.node, &op.check.check_id);
+            write.check_delete_by(owner, &op.check.node, &op.check.check_id);
             return Ok(Vec::new());
         }
     }

@@ -63,7 +63,13 @@ async fn write(
     errors: Vec<TxnError>,
 ) -> Result<Response<Body>, Error> {
     let outcome: Outcome = if errors.is_empty() {
-        match call.propose(Command::Txn(Txn { ops })).await? {
+        match call
+            .propose(Command::Txn(Txn {
+                ops,
+                ..Txn::default()
+            }))
+            .await?
+        {
             Reply::Txn(outcome) => outcome,
             Reply::Refused(why) => {
                 return Err(refused("raft apply failed", &why));

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::catalog::CatalogIndexes;
 use crate::restore::Staged;
-use crate::row::{Check, KvEntry, Node, Service, Session};
+use crate::row::{Check, KvEntry, Node, Query, Service, Session};
 use crate::state::Tables;
 use crate::{Index, State};
 
@@ -232,6 +232,12 @@ fn put_row(tables: &mut Tables, number: u16, body: &[u8]) -> Result<Index, Snaps
             tables.catalog.put_check(check, index);
             Ok(index)
         }
+        number::QUERY => {
+            let query: Query = decode(number, body)?;
+            let index = query.modify_index;
+            tables.queries.put(Arc::new(query));
+            Ok(index)
+        }
         _ => put_index_row(tables, number, body),
     }
 }
@@ -241,6 +247,9 @@ fn put_table_indexes(tables: &mut Tables, row: TableIndexes) {
     tables
         .sessions
         .raise(row.sessions_changed, row.sessions_ended);
+    tables
+        .queries
+        .raise(row.queries_changed, row.queries_removed);
     let catalog = &mut tables.catalog;
     catalog.indexes.raise(CatalogIndexes {
         nodes: row.nodes_changed,

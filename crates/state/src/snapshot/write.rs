@@ -170,14 +170,17 @@ impl Walk {
                 5 => self.pairs(&tables.catalog.checks, out, |c, out| {
                     out.put(number::CHECK, &**c)
                 }),
+                6 => self.rows(tables.queries.rows(), out, |_, q, out| {
+                    out.put(number::QUERY, &**q)
+                }),
                 _ if !everything => return true,
-                6 => self.rows(tables.kv.graves.tombstones(), out, |key, index, out| {
+                7 => self.rows(tables.kv.graves.tombstones(), out, |key, index, out| {
                     out.put(number::TOMBSTONE, &named(key, *index))
                 }),
-                7 => self.rows(tables.kv.graves.marks(), out, |prefix, index, out| {
+                8 => self.rows(tables.kv.graves.marks(), out, |prefix, index, out| {
                     out.put(number::MARK, &named(prefix, *index))
                 }),
-                8 => self.rows(tables.sessions.delays(), out, |key, end, out| {
+                9 => self.rows(tables.sessions.delays(), out, |key, end, out| {
                     out.put(
                         number::LOCK_DELAY,
                         &LockDelay {
@@ -186,13 +189,13 @@ impl Walk {
                         },
                     )
                 }),
-                9 => self.rows(tables.sessions.by_node(), out, |node, of_node, out| {
+                10 => self.rows(tables.sessions.by_node(), out, |node, of_node, out| {
                     out.put(number::SESSIONS_OF_NODE, &named(node, of_node.index))
                 }),
-                10 => self.rows(&tables.catalog.of_node, out, |node, of_node, out| {
+                11 => self.rows(&tables.catalog.of_node, out, |node, of_node, out| {
                     out.put(number::CHECKS_OF_NODE, &named(node, of_node.checks))
                 }),
-                11..=15 => self.catalog_rows(&tables.catalog, out),
+                12..=16 => self.catalog_rows(&tables.catalog, out),
                 _ => return true,
             };
             if table_ended {
@@ -209,7 +212,7 @@ impl Walk {
     /// What only the indexes of the catalog know.
     fn catalog_rows(&mut self, catalog: &Catalog, out: &mut RowWriter) -> bool {
         match self.table {
-            11 => self.rows(&catalog.of_node, out, |name, of_node, out| {
+            12 => self.rows(&catalog.of_node, out, |name, of_node, out| {
                 let row = OfNode {
                     name: &**name,
                     services: of_node.services,
@@ -217,7 +220,7 @@ impl Walk {
                 };
                 out.put(number::OF_NODE, &row)
             }),
-            12 => self.rows(&catalog.of_service, out, |name, of_service, out| {
+            13 => self.rows(&catalog.of_service, out, |name, of_service, out| {
                 let row = OfService {
                     name: &**name,
                     instances: of_service.instances,
@@ -225,10 +228,10 @@ impl Walk {
                 };
                 out.put(number::OF_SERVICE, &row)
             }),
-            13 => self.rows(&catalog.of_status, out, |name, index, out| {
+            14 => self.rows(&catalog.of_status, out, |name, index, out| {
                 out.put(number::OF_STATUS, &named(name, *index))
             }),
-            14 => self.rows(catalog.gone_nodes.tombstones(), out, |name, index, out| {
+            15 => self.rows(catalog.gone_nodes.tombstones(), out, |name, index, out| {
                 out.put(number::GONE_NODE, &named(name, *index))
             }),
             _ => self.rows(
@@ -301,6 +304,8 @@ impl Tables {
             checks_changed: self.catalog.indexes.checks,
             states_left: self.catalog.indexes.states_left,
             nodes_watermark: self.catalog.gone_nodes.watermark(),
+            queries_changed: self.queries.changed(),
+            queries_removed: self.queries.removed(),
             services_watermark: self.catalog.gone_services.watermark(),
         }
     }

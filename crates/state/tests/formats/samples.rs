@@ -149,6 +149,7 @@ pub(crate) fn txn() -> Txn {
     let session = TxnOp::Session(TxnSessionOp { id: text("s") });
     Txn {
         ops: kv.into_iter().chain(rest).chain([session]).collect(),
+        ..Txn::default()
     }
 }
 
@@ -223,7 +224,35 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
                 node: "n1".into(),
                 service_id: "web-1".into(),
                 check_id: "c1".into(),
+                owner: Arc::default(),
             }),
+        ),
+        (
+            "09-deregister-owner",
+            Command::Deregister(Deregister {
+                node: "n1".into(),
+                service_id: "web-1".into(),
+                check_id: "c1".into(),
+                owner: "agent:n1".into(),
+            }),
+        ),
+        (
+            "07-txn-owner",
+            Command::Txn(Txn {
+                owner: "agent:n1".into(),
+                ..txn()
+            }),
+        ),
+        (
+            "16-query-set",
+            Command::QuerySet(QuerySet {
+                query: query(),
+                must_exist: true,
+            }),
+        ),
+        (
+            "17-query-delete",
+            Command::QueryDelete(QueryDelete { id: "q".into() }),
         ),
         (
             "10-tombstone-reap",
@@ -318,8 +347,34 @@ pub(crate) fn whole_check() -> CheckSpec {
     }
 }
 
-/// [`full_state`] with what later versions added.
-pub(crate) fn fuller_state() -> State {
+/// A prepared query with every field.
+pub(crate) fn query() -> QuerySpec {
+    let texts = |all: &[&str]| Some(all.iter().copied().map(Arc::from).collect());
+    QuerySpec {
+        id: "6d1b5d9c-0b0e-4c1e-8b6c-0e7f2b6b1a03".into(),
+        name: "web-q".into(),
+        session: session().id.into(),
+        token: "t".into(),
+        service: QueryService {
+            service: "web".into(),
+            only_passing: true,
+            ignore_check_ids: texts(&["c1"]),
+            near: "_agent".into(),
+            tags: texts(&["v1", "!old"]),
+            node_meta: pairs("rack", "7"),
+            service_meta: pairs("v", "1"),
+            connect: true,
+            failover: QueryFailover {
+                nearest_n: 2,
+                datacenters: texts(&["dc2"]),
+            },
+        },
+        dns_ttl: "10s".into(),
+    }
+}
+
+/// [`full_state`] with what later versions added: the catalog with three commands, prepared queries with four.
+pub(crate) fn fuller_state(commands_max: usize) -> State {
     let mut state = full_state();
     let register = |node: &str, service: &str| Register {
         node: NodeSpec {
@@ -344,8 +399,12 @@ pub(crate) fn fuller_state() -> State {
             node: "n4".into(),
             ..Deregister::default()
         }),
+        Command::QuerySet(QuerySet {
+            query: query(),
+            must_exist: false,
+        }),
     ];
-    for command in commands {
+    for command in commands.into_iter().take(commands_max) {
         // As in `full_state`, before the lock-delay ends.
         let context = Context {
             log_index: state.index() + 1,

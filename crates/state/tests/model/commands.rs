@@ -22,6 +22,7 @@ pub(crate) const NODES: &[&str] = &["n1", "n2", "N2", "ghost"];
 pub(crate) const SESSIONS: &[&str] = &["s1", "s2", "s3", "s4"];
 pub(crate) const CHECKS: &[&str] = &["c1", "c2", "C2"];
 pub(crate) const SERVICES: &[&str] = &["v1", "v2"];
+pub(crate) const QUERIES: &[&str] = &["i1", "i2", "I2"];
 pub(crate) const NAMES: &[&str] = &["web", "Web", "db"];
 pub(crate) const STATES: &[&str] = &["any", "passing", "warning", "critical", "odd"];
 
@@ -105,7 +106,10 @@ impl Draft {
                     }
                     op
                 });
-                Command::Txn(Txn { ops: ops.collect() })
+                Command::Txn(Txn {
+                    ops: ops.collect(),
+                    ..Txn::default()
+                })
             }
         }
     }
@@ -206,8 +210,28 @@ fn deregister() -> impl Strategy<Value = Command> {
             node: node.into(),
             service_id: service_id.into(),
             check_id: check_id.into(),
+            owner: Arc::default(),
         })
     })
+}
+
+fn query() -> impl Strategy<Value = Command> {
+    let session = prop_oneof![2 => Just(String::new()), 1 => session()];
+    (
+        one_of(QUERIES),
+        one_of(&["", "q", "Q", "p", "i1"]),
+        session,
+        any::<bool>(),
+    )
+        .prop_map(|(id, name, session, must_exist)| {
+            let query = QuerySpec {
+                id: id.into(),
+                name: name.into(),
+                session: session.into(),
+                ..QuerySpec::default()
+            };
+            Command::QuerySet(QuerySet { query, must_exist })
+        })
 }
 
 fn session_create() -> impl Strategy<Value = Command> {
@@ -310,6 +334,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         .prop_map(|(ids, term, leader)| {
             Command::SessionExpire(SessionExpire { ids, term, leader })
         });
+    let delete_query =
+        one_of(QUERIES).prop_map(|id| Command::QueryDelete(QueryDelete { id: id.into() }));
     prop_oneof![
         12 => ready(kv_set().prop_map(Command::KvSet).boxed()),
         2 => (kv_set(), pick()).prop_map(|(set, pick)| Draft::Cas(set, pick)),
@@ -321,6 +347,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         1 => ready(expire.boxed()),
         3 => ready(register().boxed()),
         1 => ready(deregister().boxed()),
+        2 => ready(query().boxed()),
+        1 => ready(delete_query.boxed()),
         4 => prop::collection::vec((txn_op(), pick()), 1..5).prop_map(Draft::Txn),
     ]
 }

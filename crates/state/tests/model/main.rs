@@ -216,6 +216,10 @@ impl Run {
                 model.deregister(deregister);
                 Reply::Bool(true)
             }
+            Command::QuerySet(set) => refused(model.query_set(set).map(|()| true), &other),
+            Command::QueryDelete(delete) => {
+                refused(model.query_delete(&delete.id).map(|()| true), &other)
+            }
             Command::Txn(txn) => Reply::Txn(match model.txn(&txn.ops) {
                 Ok(shown) => Ok(shown.into_iter().map(as_result).collect()),
                 Err(errors) => Err(errors

@@ -3,6 +3,7 @@
 //! Shares no code with the crate beyond its command and answer types. What it must not do: be clever.
 
 mod catalog;
+mod query;
 mod txn;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 pub(crate) use txn::Shown;
 
 use rollcall_state::command::{
-    Behavior, CheckSpec, KvMode, KvSet, NodeSpec, ServiceSpec, SessionCreate, Status, Texts,
+    Behavior, CheckSpec, KvMode, KvSet, NodeSpec, QuerySpec, ServiceSpec, SessionCreate, Status,
+    Texts,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,6 +50,9 @@ pub(crate) struct Naive {
     pub(crate) services: BTreeMap<(String, String), Row<ServiceSpec>>,
     pub(crate) checks: BTreeMap<(String, String), Row<(CheckSpec, OfService)>>,
     pub(crate) check_events: Vec<(String, u64)>,
+    pub(crate) queries: BTreeMap<String, Row<QuerySpec>>,
+    pub(crate) queries_changed: u64,
+    pub(crate) queries_removed: u64,
     pub(crate) gone_nodes: Gone,
     pub(crate) gone_services: Gone,
     pub(crate) nodes_changed: u64,
@@ -296,6 +301,7 @@ impl Naive {
         };
         self.session_events.push((low(&session.node), self.index));
         self.session_ended = self.index;
+        self.queries_end(id);
         let held: Vec<String> = self
             .keys
             .iter()
@@ -389,6 +395,9 @@ impl Naive {
                         .map(|((n, _), (.., modify))| (n.clone(), *modify)),
                 )
                 .collect(),
+            queries: saved.queries.clone(),
+            queries_changed: above,
+            queries_removed: above,
             gone_nodes: Gone {
                 floor: above,
                 ..Gone::default()

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use rollcall_state::command::{CheckSpec, NodeSpec, ServiceSpec};
-use rollcall_state::row::{Check, KvEntry, Node, Service};
+use rollcall_state::row::{Check, KvEntry, Node, Query, Service};
 use rollcall_state::{Answer, Changes, State, Topic};
 
-use crate::commands::{CHECKS, KEYS, NAMES, NODES, PREFIXES, SERVICES, SESSIONS, STATES};
+use crate::commands::{CHECKS, KEYS, NAMES, NODES, PREFIXES, QUERIES, SERVICES, SESSIONS, STATES};
 use crate::naive::{Key, Naive, OfService, Row};
 
 /// An answer as text, its index, its topic, and whether it shows anything.
@@ -71,6 +71,17 @@ pub(crate) fn all(state: &State) -> BTreeMap<String, Read> {
         },
     );
     add_services(state, &mut add);
+    let list = Read {
+        exists: true,
+        ..many(state.queries(), Topic::Queries)
+    };
+    add("queries".into(), list);
+    for id in QUERIES {
+        add(
+            format!("query {id}"),
+            one(state.query(id), Topic::query(id)),
+        );
+    }
     for node in NODES {
         let topic = Topic::sessions_of_node(node);
         add(
@@ -279,6 +290,7 @@ pub(crate) fn check(
 pub(crate) fn check_answers(state: &State, model: &Naive) -> Result<(), TestCaseError> {
     check_keys(state, model)?;
     check_sessions(state, model)?;
+    check_queries(state, model)?;
     check_catalog(state, model)
 }
 
@@ -367,6 +379,25 @@ fn check_sessions(state: &State, model: &Naive) -> Result<(), TestCaseError> {
             "{}",
             node
         );
+    }
+    Ok(())
+}
+
+fn check_queries(state: &State, model: &Naive) -> Result<(), TestCaseError> {
+    let row = |q: &Query| (q.spec.clone(), q.create_index, q.modify_index);
+    let list = state.queries();
+    prop_assert_eq!(list.index, model.queries_changed.max(1));
+    let found: Vec<_> = list.value.iter().map(|q| row(q)).collect();
+    let expected: Vec<_> = model.queries.values().cloned().collect();
+    prop_assert_eq!(found, expected);
+    for id in QUERIES {
+        let answer = state.query(id);
+        let expected = model.queries.get(&id.to_lowercase()).cloned();
+        let index = expected
+            .as_ref()
+            .map_or(model.queries_removed.max(1), |row| row.2);
+        prop_assert_eq!(answer.index, index);
+        prop_assert_eq!(answer.value.as_deref().map(row), expected);
     }
     Ok(())
 }

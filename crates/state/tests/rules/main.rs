@@ -4,6 +4,8 @@
 mod indexes;
 mod locks;
 mod nodes;
+mod owners;
+mod queries;
 mod restores;
 mod sessions;
 mod transactions;
@@ -72,7 +74,10 @@ impl Log {
     }
 
     fn txn(&mut self, ops: Vec<TxnOp>) -> Result<Vec<TxnResult>, Vec<TxnError>> {
-        match self.write(Command::Txn(Txn { ops })) {
+        match self.write(Command::Txn(Txn {
+            ops,
+            ..Txn::default()
+        })) {
             Reply::Txn(result) => result,
             other => panic!("a transaction answered {other:?}"),
         }

@@ -20,6 +20,7 @@ fn a_failed_transaction_changes_nothing_and_names_every_error() {
             op(KvVerb::Set, "t/b", 0, ""),
             op(KvVerb::Get, "gone", 0, ""),
         ],
+        ..Txn::default()
     }));
     assert!(changes.is_empty());
     let errors = whats(log.txn(vec![
