@@ -14,7 +14,7 @@ pub trait Random: Send {
     }
 }
 
-impl dyn Random {
+impl dyn Random + '_ {
     /// A number below `bound`, which must not be 0. Even to within 2^-32 for the pools that exist.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).expect("usize must fit into 64 bits");

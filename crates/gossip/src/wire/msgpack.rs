@@ -66,15 +66,6 @@ impl<'a> Reader<'a> {
             .fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
     }
 
-    /// Reads a nil if one is next.
-    pub(crate) fn nil(&mut self) -> Result<bool, WireError> {
-        let is_nil = self.peek()? == 0xc0;
-        if is_nil {
-            self.at += 1;
-        }
-        Ok(is_nil)
-    }
-
     /// A number that is not negative. Nil is 0.
     pub(crate) fn unsigned(&mut self) -> Result<u64, WireError> {
         let marker = self.byte()?;

@@ -11,7 +11,7 @@ use super::msgpack::{Reader, Writer};
 
 /// A member's state as memberlist numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub(crate) enum State {
     /// Answers.
     Alive,
     /// Somebody had no answer.

@@ -1,0 +1,11 @@
+//! Pools of a few to thousands of members in simulated time: they come together, notice deaths, survive partitions, and do
+//! what Serf does. Same seed, same run.
+
+mod failures;
+mod joining;
+#[allow(dead_code, reason = "the example beside it uses the rest")]
+mod lifeguard;
+mod lifeguard_test;
+mod names;
+mod serf_layer;
+mod world;
