@@ -26,7 +26,7 @@ mod url;
 
 pub use alias::NodeReads;
 pub use output::Outcome;
-pub use runners::{Checks, Config, NETWORK_RUNS_MAX, PROCESS_RUNS_MAX};
+pub use runners::{Checks, Config, NETWORK_RUNS_MAX, Observer, PROCESS_RUNS_MAX, Ran};
 pub use scheduler::Bounds;
 pub use script::{Scripts, ScriptsRefused, Source};
 pub use tls::Authorities;

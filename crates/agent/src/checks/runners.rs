@@ -23,7 +23,7 @@ use super::phase::Time;
 use super::probe::Probe;
 use super::scheduler::{Bounds, Class, Plan, Scheduler, Start};
 use super::tls::{Authorities, Secure};
-use crate::definition::{CheckResult, Definition, Every, Kind};
+use crate::definition::{CheckResult, Definition, Every, Kind, Status};
 
 /// Runs over the network at once. Ten thousand checks that all hang leave room for those that do not.
 pub const NETWORK_RUNS_MAX: usize = 16_384;
@@ -33,12 +33,14 @@ pub const PROCESS_RUNS_MAX: usize = 64;
 const DESCRIPTORS_SHARE: u64 = 2;
 
 /// What the runners need to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// Which certificates are believed.
     pub authorities: Authorities,
     /// How many run at once.
     pub bounds: Bounds,
+    /// Who hears of every run.
+    pub observer: Arc<dyn Observer>,
 }
 
 impl Default for Config {
@@ -49,6 +51,7 @@ impl Default for Config {
                 network: network_bound(),
                 process: PROCESS_RUNS_MAX,
             },
+            observer: Arc::new(Deaf),
         }
     }
 }
@@ -61,10 +64,37 @@ fn network_bound() -> usize {
     usize::try_from(share).map_or(NETWORK_RUNS_MAX, |share| share.clamp(1, NETWORK_RUNS_MAX))
 }
 
+/// A run that has ended, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran {
+    /// `http`, `tcp`, `grpc` or `script`.
+    pub kind: &'static str,
+    /// What it found, thresholds not applied.
+    pub status: Status,
+    /// How long after its time it began.
+    pub late: Duration,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Hears of every run. Called from the runs themselves: it must be quick.
+pub trait Observer: Send + Sync + 'static {
+    /// A run has ended.
+    fn ran(&self, run: Ran);
+}
+
+/// Nobody listens.
+struct Deaf;
+
+impl Observer for Deaf {
+    fn ran(&self, _run: Ran) {}
+}
+
 /// A probe with its time-out.
 #[derive(Debug)]
 struct Job {
     probe: Probe,
+    kind: &'static str,
     class: Class,
     timeout: Option<Duration>,
 }
@@ -75,6 +105,7 @@ struct Shared {
     scheduler: Mutex<Scheduler<Job>>,
     changed: Notify,
     dialer: Dialer,
+    observer: Arc<dyn Observer>,
     results: mpsc::Sender<CheckResult>,
     shutdown: CancellationToken,
 }
@@ -106,6 +137,7 @@ impl Checks {
             scheduler: Mutex::new(Scheduler::new(config.bounds)),
             changed: Notify::new(),
             dialer: Dialer::new(Secure::new(config.authorities)),
+            observer: config.observer,
             results,
             shutdown: shutdown.clone(),
         });
@@ -154,6 +186,7 @@ impl Checks {
         let plan = Plan {
             probe: Arc::new(Job {
                 probe,
+                kind: definition.type_name(),
                 class,
                 timeout,
             }),
@@ -214,9 +247,15 @@ async fn drive(shared: Arc<Shared>) {
 async fn run(shared: Arc<Shared>, start: Start<Job>) {
     let Start { token, probe, late } = start;
     let job = probe;
-    tracing::trace!(?late, "a check runs");
+    let began = rt::Instant::now();
     let work = async {
         let outcome = job.probe.run(&shared.dialer, job.timeout).await;
+        shared.observer.ran(Ran {
+            kind: job.kind,
+            status: outcome.status,
+            late,
+            took: began.elapsed(),
+        });
         let told = shared.scheduler.lock().judge(token, outcome);
         if let Some(result) = told {
             // Nobody listens only when the agent ends.
