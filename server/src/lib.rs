@@ -10,6 +10,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod consensus;
+pub mod dns;
 pub mod door;
 pub mod http;
 pub mod identity;

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollcall_dns::Responder;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
@@ -25,6 +26,7 @@ use crate::cluster::{ClusterHandler, Members};
 use crate::config::{Config, HttpListen};
 use crate::consensus::{Consensus, Parts};
 use crate::disk::SharedDisk;
+use crate::dns::Roll;
 use crate::http::{EdgeConfig, HttpConfig, Spool};
 use crate::identity::{DataDir, IdentityError};
 use crate::raft::{self, RaftHandle, ServerId, SnapshotLimits};
@@ -36,6 +38,8 @@ use crate::{http, leader, rt};
 
 /// How long SIGTERM waits for another server to take the leadership.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
+/// UDP sockets of DNS an address; more than a few tasks find no core of their own.
+const DNS_SOCKETS_MAX: usize = 8;
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +70,9 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// DNS cannot be served.
+    #[error("ports.dns, addresses.dns")]
+    Dns(#[from] rollcall_dns::ServeError),
     /// The other servers do not fit this one.
     #[error(transparent)]
     Forming(#[from] FormingError),
@@ -78,6 +85,7 @@ pub enum RunError {
 pub struct Running {
     consensus: Arc<Consensus>,
     http: Vec<SocketAddr>,
+    dns: Vec<SocketAddr>,
     port: rpc::Server,
     shutdown: CancellationToken,
     failed: tokio::sync::watch::Receiver<Option<Arc<RunError>>>,
@@ -87,6 +95,11 @@ impl Running {
     /// Where HTTP is answered over TCP.
     pub fn http_addresses(&self) -> &[SocketAddr] {
         &self.http
+    }
+
+    /// Where DNS is answered, over UDP and TCP.
+    pub fn dns_addresses(&self) -> &[SocketAddr] {
+        &self.dns
     }
 
     /// The server port.
@@ -244,10 +257,12 @@ pub async fn start(
     let port = rpc::serve(bound, rpc_identity, handlers, &shutdown)
         .map_err(|source| listen_error("ports.server", &config.server_listen(), source))?;
     let http = serve_http(&config, &consensus, &shutdown).await?;
+    let dns = serve_dns(&config, &consensus, &shutdown).await?;
     let failed = spawn_tasks(prober, &consensus, &shutdown);
     Ok(Running {
         consensus,
         http,
+        dns,
         port,
         shutdown,
         failed,
@@ -320,6 +335,26 @@ async fn serve_http(
     }
     tracing::info!(?addresses, "serving HTTP");
     Ok(addresses)
+}
+
+/// Serves DNS when the configuration asks for it. The addresses, as they were bound.
+async fn serve_dns(
+    config: &Config,
+    consensus: &Arc<Consensus>,
+    shutdown: &CancellationToken,
+) -> Result<Vec<SocketAddr>, RunError> {
+    // The simulation has no datagrams of ours.
+    let listen = config.dns.as_ref().filter(|_| !cfg!(feature = "sim"));
+    let Some(listen) = listen else {
+        return Ok(Vec::new());
+    };
+    let max_stale = (listen.config.allow_stale).then_some(listen.config.max_stale);
+    let door = Arc::clone(consensus) as Arc<dyn crate::door::Door>;
+    let responder = Responder::new(listen.config.clone(), Roll::new(door, max_stale));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let sockets = config.worker_threads.unwrap_or(cores).min(DNS_SOCKETS_MAX);
+    let serving = rollcall_dns::serve(&listen.addresses, sockets, responder, shutdown).await?;
+    Ok(serving.addresses)
 }
 
 /// Starts what runs for the life of the server, until `shutdown`. The receiver tells why it cannot go on.

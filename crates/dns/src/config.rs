@@ -88,7 +88,7 @@ pub(crate) fn seconds(ttl: Duration) -> u32 {
 }
 
 /// How names are answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `domain`: below it are our names. `consul.` by default.
     pub domain: Name<Vec<u8>>,

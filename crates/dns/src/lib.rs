@@ -24,6 +24,9 @@ mod tcp;
 mod udp;
 
 pub use self::config::{Config, ConfigError, Ttls, domain, label};
+/// Labels as a lookup says them.
+pub type LabelText = domain::base::name::RelativeName<Vec<u8>>;
+
 pub use self::lookup::{
     Boxed, Host, Instance, Lookup, Node, Pointer, Prepared, Service, Unavailable,
 };

@@ -90,7 +90,7 @@ pub struct Instance {
     /// False: one of its checks, or of its node's, warns.
     pub passing: bool,
     /// Tags.
-    pub tags: Vec<Box<str>>,
+    pub tags: Arc<[Arc<str>]>,
 }
 
 impl Instance {

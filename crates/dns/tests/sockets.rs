@@ -32,7 +32,7 @@ fn instance(host: &str) -> Arc<Service> {
         port: 80,
         weight: 1,
         passing: true,
-        tags: Vec::new(),
+        tags: Arc::default(),
     };
     Arc::new(Service {
         instances: vec![instance],

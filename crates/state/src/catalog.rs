@@ -110,6 +110,24 @@ pub(crate) struct CatalogIndexes {
 }
 
 impl CatalogIndexes {
+    /// Of the last change of anything.
+    pub(crate) fn last(&self) -> Index {
+        let CatalogIndexes {
+            nodes,
+            names,
+            instances,
+            checks,
+            removed,
+            states_left,
+        } = *self;
+        nodes
+            .max(names)
+            .max(instances)
+            .max(checks)
+            .max(removed)
+            .max(states_left)
+    }
+
     pub(crate) fn raise(&mut self, to: CatalogIndexes) {
         self.nodes = self.nodes.max(to.nodes);
         self.names = self.names.max(to.names);

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::Answer;
 use crate::catalog::{Catalog, NodeIndexes, ServiceName, Under};
 use crate::change::{ANY_STATE, fold};
 use crate::command::Status;
 use crate::row::{Check, Node, Service};
+use crate::{Answer, Index};
 
 /// A node and its services (`catalog/node`, `catalog/node-services`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +192,20 @@ impl Catalog {
             });
         }
         Answer::new(index, rows)
+    }
+
+    /// The index of [`Catalog::service_health`], without its rows.
+    pub(crate) fn service_health_index(&self, name: &str) -> Index {
+        let name = fold(name);
+        let Some(of_service) = self.of_service.get(&*name) else {
+            return self.gone_services.index_of(&name);
+        };
+        let index = of_service.instances.max(of_service.checks);
+        Self::under(&self.instances, &name).fold(index, |index, ((_, node, _), _)| {
+            let of_node = self.indexes_of_node(node).node_checks;
+            let row = self.nodes.get(&**node).map_or(0, |node| node.modify_index);
+            index.max(of_node).max(row)
+        })
     }
 
     pub(crate) fn service_checks(&self, name: &str) -> Answer<Vec<Arc<Check>>> {

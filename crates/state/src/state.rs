@@ -303,6 +303,16 @@ impl State {
         self.tables.catalog.service_instances(name)
     }
 
+    /// The index of [`State::health_service`], without its rows: tells whether what was made of them still holds.
+    pub fn health_service_index(&self, name: &str) -> Index {
+        self.tables.catalog.service_health_index(name).max(1)
+    }
+
+    /// Of the last change of any node, service or check.
+    pub fn catalog_index(&self) -> Index {
+        self.tables.catalog.indexes.last()
+    }
+
     /// Instances of a service with their nodes and the checks of both, by node and id. [`Topic::service_health`](crate::Topic::service_health).
     pub fn health_service(&self, name: &str) -> Answer<Vec<InstanceHealth>> {
         self.tables.catalog.service_health(name)

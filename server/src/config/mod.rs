@@ -5,6 +5,7 @@
 //! and never a key. Nothing here opens a socket or touches the data directory, so a wrong setting changes nothing.
 
 mod check;
+mod dns;
 mod document;
 mod layers;
 mod listen;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use dns::DnsListen;
 pub use document::document;
 pub use layers::{Layers, Origin};
 pub use listen::{HttpListen, JoinAddress};
@@ -105,7 +107,7 @@ pub struct Ports {
     pub http: Option<u16>,
     /// Raft and forwarding between servers.
     pub server: u16,
-    /// DNS (its listener comes with DNS).
+    /// DNS.
     pub dns: Option<u16>,
     /// Gossip in the datacenter (its listener comes with gossip).
     pub serf_lan: Option<u16>,
@@ -202,6 +204,8 @@ pub struct Config {
     pub session_ttl_min: Duration,
     /// Limits.
     pub limits: Limits,
+    /// DNS; `None` when `ports.dns` is -1.
+    pub dns: Option<DnsListen>,
     /// What is logged.
     pub log_level: LogLevel,
     /// Log lines as JSON.
@@ -290,7 +294,6 @@ impl Config {
             http: listen::http(read, ports.http, machine)?,
             bootstrap_expect: check::bootstrap_expect(read)?,
             retry_join: listen::retry_join(read, ports.server)?,
-            ports,
             raft_multiplier: read.number("performance.raft_multiplier"),
             snapshots: Snapshots {
                 threshold: read.number("raft_snapshot_threshold"),
@@ -300,12 +303,14 @@ impl Config {
             max_query_time: read.duration("max_query_time"),
             session_ttl_min: read.duration("session_ttl_min"),
             limits: check::limits(read),
+            dns: dns::dns(read, ports.dns)?,
             log_level: check::log_level(read),
             log_json: read.flag("log_json"),
             audit_path: check::audit_path(read, &data_dir, machine),
             worker_threads: Some(read.number("runtime.worker_threads"))
                 .filter(|threads| *threads > 0),
             data_dir,
+            ports,
         };
         let mut warnings = read.warnings();
         warnings.extend(config.warnings());

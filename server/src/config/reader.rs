@@ -89,6 +89,18 @@ impl<'a> Reader<'a> {
             .map_err(|_| self.wrong(key, "expected an IP address"))
     }
 
+    /// What was set below `key.*`: the last part of each path, and its value as text.
+    pub(super) fn below(&self, key: &str) -> Vec<(String, String)> {
+        self.seen.lock().insert(format!("{key}.*"));
+        let prefix = format!("{key}.");
+        let set = self.layers.set_in(Stage::Built);
+        set.filter_map(|(path, _, sourced)| {
+            let name = path.strip_prefix(&prefix)?;
+            Some((name.to_owned(), shown(&sourced.value)))
+        })
+        .collect()
+    }
+
     /// An error about a setting's value.
     pub(super) fn wrong(&self, key: &str, expected: &str) -> ConfigError {
         let value = self

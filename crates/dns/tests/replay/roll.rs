@@ -94,7 +94,7 @@ impl Roll {
             port: u16::try_from(service["Port"].as_u64().unwrap_or(0)).expect("a port"),
             weight: u16::try_from(weight).expect("a weight"),
             passing: status == "passing",
-            tags: tags.filter_map(Value::as_str).map(Box::from).collect(),
+            tags: tags.filter_map(Value::as_str).map(Arc::from).collect(),
         });
     }
 }
