@@ -222,7 +222,9 @@ pub const SETTINGS: &[Setting] = &[
     built("dns_config.soa.expire", integer(0, 31_536_000, "seconds"), "86400", "SOA: expire."),
     built("dns_config.soa.min_ttl", integer(0, 604_800, "seconds"), "0",
         "SOA: how long resolvers may remember that a name has no records."),
-    left_out("dns_config.*"),
+    left_out("dns_config.disable_compression"), left_out("dns_config.cache_max_age"), left_out("dns_config.use_cache"),
+    left_out("dns_config.prefer_namespace"), left_out("dns_config.recursor_strategy"),
+    left_out("dns_config.enable_additional_node_meta_txt"),
     // === Log, audit, runtime ===
     built("log_level", Kind::Choice(LOG_LEVELS), "info",
         "What is logged. Read again at SIGHUP."),
