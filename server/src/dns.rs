@@ -14,6 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use imbl::HashMap as SharedMap;
 use parking_lot::Mutex;
+use rollcall_api::GoDuration;
 use rollcall_dns::{
     Boxed, Host, Instance, LabelText, Lookup, Node, Pointer, Prepared, Service, Unavailable,
 };
@@ -21,7 +22,7 @@ use rollcall_state::command::Status;
 use rollcall_state::{InstanceHealth, State, row};
 
 use crate::door::{Consistency, Door};
-use crate::rt;
+use crate::{prepared_query, rt};
 
 /// Ready answers may be kept for so many services that are gone before all are dropped at once.
 const GONE_MAX: usize = 1_000;
@@ -177,8 +178,19 @@ impl Lookup for Roll {
         Some(Arc::new(shown(&node)))
     }
 
-    fn query(&self, _name: &str) -> Option<Prepared> {
-        None
+    fn query(&self, name: &str) -> Option<Prepared> {
+        let state = self.door.local().state;
+        let query = state.query_by_id_or_name(name)?;
+        let found = prepared_query::execute(&state, &query.spec);
+        let ttl = Some(&*query.spec.dns_ttl).filter(|ttl| !ttl.is_empty());
+        let ttl = ttl.and_then(|ttl| ttl.parse().ok()).map(GoDuration::to_std);
+        Some(Prepared {
+            service: Arc::new(Service {
+                instances: found.iter().filter_map(instance).collect(),
+            }),
+            ttl,
+            name: query.spec.service.service.to_string(),
+        })
     }
 
     fn pointer(&self, address: IpAddr) -> Option<Pointer> {

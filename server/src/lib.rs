@@ -16,6 +16,7 @@ pub mod http;
 pub mod identity;
 pub mod leader;
 pub mod node_rows;
+pub mod prepared_query;
 pub mod raft;
 pub mod rounds;
 pub mod rpc;
