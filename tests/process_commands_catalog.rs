@@ -364,3 +364,30 @@ fn a_watch_prints_lines_of_json_and_ends_when_its_command_fails_or_the_server_ne
     assert!(error.contains("--type service needs --service"), "{error}");
     bad(on, &["watch", "-type=event"], 2);
 }
+
+#[test]
+fn the_script_for_bash_completes_commands_and_flags() {
+    let complete = |words: &str, last: &str| {
+        let script = format!(
+            "source <({} completion bash); COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _rollcall rollcall {last} catalog; echo \"${{COMPREPLY[@]}}\"",
+            binary().display()
+        );
+        let output = Command::new("bash").arg("-c").arg(script).output();
+        let (out, error, _) = gave(output.expect("bash must start"));
+        assert_eq!(error, "", "{words}");
+        out
+    };
+    assert_eq!(complete("rollcall catalog node", "node"), "nodes\n");
+    assert_eq!(
+        complete("rollcall catalog nodes --deta", "--deta"),
+        "--detailed\n"
+    );
+    for shell in ["zsh", "fish"] {
+        let script = good("127.0.0.1:1", &["completion", shell]);
+        assert!(
+            script.contains("rollcall") && script.contains("deregister"),
+            "{script}"
+        );
+    }
+}

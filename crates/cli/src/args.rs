@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
 use crate::catalog::CatalogArgs;
+use crate::completion::CompletionArgs;
 use crate::drain::DrainArgs;
 use crate::info::InfoArgs;
 use crate::kv::KvArgs;
@@ -29,7 +30,7 @@ const EXIT_CODES: &str =
     "Exit codes: 0 it worked, 1 it did not (kv get: no such key), 2 the command line is wrong, 3 drain was cancelled.
 Flags may be written with one dash, as Consul's.";
 
-/// The commands.
+/// The commands. What is said of one without words here stands at its arguments: words here would hide their further paragraphs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopCommand {
     /// Run a server
@@ -40,11 +41,8 @@ pub(crate) enum TopCommand {
     Catalog(Box<CatalogArgs>),
     /// Register and deregister instances
     Services(Box<ServicesArgs>),
-    /// Run a command, or print, whenever something changes
     Watch(Box<WatchArgs>),
-    /// Switch maintenance on or off, or list what is under it
     Maint(Box<MaintArgs>),
-    /// Take an instance or a whole node out of service: maintenance, then deregistration
     Drain(Box<DrainArgs>),
     /// Show who the asked agent is, and figures of its parts
     Info(Box<InfoArgs>),
@@ -62,6 +60,7 @@ pub(crate) enum TopCommand {
     Operator(Box<OperatorArgs>),
     /// Measure servers
     Bench(Box<BenchArgs>),
+    Completion(CompletionArgs),
     /// Show the version
     Version,
 }
@@ -81,6 +80,23 @@ mod tests {
     #[test]
     fn the_command_line_is_free_of_doubles() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_every_flag_says_what_it_is_for() {
+        fn look(command: &clap::Command, path: &str) {
+            let name = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{name}");
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{name} {}", arg.get_id());
+            }
+            for below in command.get_subcommands() {
+                look(below, &name);
+            }
+        }
+        let mut root = Cli::command();
+        root.build();
+        look(&root, "");
     }
 
     #[test]
@@ -124,6 +140,7 @@ mod tests {
             "rollcall drain -service=web-1 -cancel",
             "rollcall info -o json",
             "rollcall monitor -log-level=DEBUG",
+            "rollcall completion bash",
             "rollcall server -bootstrap -log-json=false -performance-raft-multiplier 1",
         ] {
             parsed(line).unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -30,7 +30,7 @@ pub(crate) struct ConnectArgs {
         conflicts_with = "token"
     )]
     token_file: Option<PathBuf>,
-    /// Datacenter to ask; the server's own by default
+    /// Datacenter to ask [default: the server's own]
     #[arg(long, global = true, value_name = "NAME", help_heading = "Connection")]
     datacenter: Option<String>,
     /// Read what the asked server knows, even without a leader

@@ -27,7 +27,7 @@ pub(crate) struct LockArgs {
     /// Name of the session, for people
     #[arg(long)]
     name: Option<String>,
-    /// Give up when the lock is not ours after this long
+    /// Give up when the lock is not ours after this long [default: never]
     #[arg(long, alias = "try", value_parser = duration, value_name = "DURATION")]
     timeout: Option<Duration>,
     /// Number of holders; only 1 in this version
@@ -48,7 +48,7 @@ pub(crate) struct LockArgs {
     /// Give standard input to the command
     #[arg(long)]
     pass_stdin: bool,
-    /// Run the command through a shell; by default when it is one word
+    /// Run the command through a shell [default: true for one word, else false]
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     shell: Option<bool>,
     /// Tell what happens

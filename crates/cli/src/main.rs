@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod catalog;
 mod child;
+mod completion;
 mod connect;
 mod dashes;
 mod drain;

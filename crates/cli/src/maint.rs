@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::connect::{ConnectArgs, block_on};
 use crate::output::{self, FormatArgs};
 
-/// Switch the maintenance of a node or an instance on or off, or list what is under maintenance
+/// Switch maintenance on or off, or list what is under it
 ///
 /// Under maintenance a check is critical, so that nobody is sent there; nothing is deregistered (see drain). It lasts until it is
 /// switched off. Without --enable and --disable it lists.
@@ -25,7 +25,7 @@ pub(crate) struct MaintArgs {
     /// Switch it off
     #[arg(long)]
     disable: bool,
-    /// Id of an instance on the asked agent's node; the node itself without it
+    /// Id of an instance on the asked agent's node [default: the node itself]
     #[arg(long, value_name = "ID", requires = "switch")]
     service: Option<String>,
     /// Why, for people; with --enable

@@ -8,8 +8,8 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Cli, TopCommand};
 use crate::{
-    bench, catalog, dashes, drain, hint, info, kv, lock, maint, monitor, operator, serve, services,
-    session, snapshot, watch,
+    bench, catalog, completion, dashes, drain, hint, info, kv, lock, maint, monitor, operator,
+    serve, services, session, snapshot, watch,
 };
 
 /// A command did not do what it was asked to.
@@ -34,6 +34,7 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
         TopCommand::Snapshot(args) => snapshot::run(*args),
         TopCommand::Operator(args) => operator::run(*args),
         TopCommand::Bench(args) => bench::run(*args),
+        TopCommand::Completion(args) => completion::run(&args, &mut Cli::command()),
         TopCommand::Version => version(),
     };
     match outcome {

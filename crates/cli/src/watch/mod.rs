@@ -24,12 +24,17 @@ use crate::child::Stop;
 use crate::connect::{ConnectArgs, block_on};
 use crate::output::{self, Format};
 
+const EXAMPLES: &str = "Examples:
+  rollcall watch --type service --service web --passingonly -- ./reload.sh
+  rollcall watch --type checks --state critical -o table";
+
 /// Run a command, or print, whenever something changes
 ///
 /// The command gets what is watched as JSON on standard input and its index in CONSUL_INDEX, once at the start and then at each
 /// change. When it fails, so does watch, unless --keep-going. Without a command the JSON is printed, a line a change where standard
 /// output is no terminal.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct WatchArgs {
     #[command(flatten)]
     connect: ConnectArgs,
@@ -72,7 +77,7 @@ pub(crate) struct WatchArgs {
     /// Go on when the command fails
     #[arg(long, requires = "command")]
     keep_going: bool,
-    /// Run the command through a shell; by default when it is one word
+    /// Run the command through a shell [default: true for one word, else false]
     #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     shell: Option<bool>,
     /// Command and its arguments
