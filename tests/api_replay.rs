@@ -14,56 +14,74 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 /// The groups this suite replays; the others belong to endpoints that are not built yet.
-const GROUPS: [&str; 4] = ["kv", "session", "txn", "operator"];
+const GROUPS: [&str; 6] = ["kv", "session", "txn", "catalog", "health", "operator"];
+/// Groups that go on with what the one before left behind.
+const CHAIN: [&str; 3] = ["catalog", "health", "query"];
 
-/// Where we answer otherwise than Consul on purpose: the request, our status, and why.
-const DELIBERATE: [(&str, u16, &str); 3] = [
+/// What stands in a 404 of a path we do not know.
+const UNKNOWN_PATH: &str = "Invalid URL path";
+
+/// Where we answer otherwise than Consul on purpose: the request, our status, what our answer contains, and why.
+const DELIBERATE: [(&str, u16, &str, &str); 6] = [
     (
         "GET /",
         404,
+        UNKNOWN_PATH,
         "there is no web page in this version, so nothing to send a browser to",
     ),
     (
         "GET /v1/internal/ui/services?dc=dc1",
         404,
+        UNKNOWN_PATH,
         "made for Consul's own web page",
     ),
     (
         "GET /v1/internal/ui/nodes?dc=dc1",
         404,
+        UNKNOWN_PATH,
         "made for Consul's own web page",
+    ),
+    (
+        "GET /v1/coordinate/datacenters",
+        200,
+        r#"[{"Datacenter":"dc1","AreaID":"wan","Coordinates":[]}]"#,
+        "this version keeps no coordinates, so there is none to show",
+    ),
+    (
+        "PUT /v1/coordinate/update",
+        404,
+        UNKNOWN_PATH,
+        "this version keeps no coordinates; to take one and forget it would be a lie",
+    ),
+    (
+        "GET /v1/query/geo-web/explain",
+        404,
+        UNKNOWN_PATH,
+        "templates of queries are not in this version, so there is nothing to explain",
     ),
 ];
 
 /// Endpoints in the recorded groups that are not built yet. Until then they answer 404 like any unknown path.
-const NOT_BUILT: [&str; 4] = [
-    "/v1/operator/autopilot/",
-    "/v1/operator/usage",
-    "/v1/operator/keyring",
-    "/v1/coordinate/",
-];
+const NOT_BUILT: [&str; 1] = ["/v1/operator/autopilot/"];
 
-/// What stands in a 404 of a path we do not know.
-const UNKNOWN_PATH: &str = "Invalid URL path";
-
-fn deliberate(recording: &Recording) -> Option<u16> {
+fn deliberate(recording: &Recording) -> Option<(u16, &'static str)> {
     let request = format!("{} {}", recording.method, recording.path);
     if NOT_BUILT
         .iter()
         .any(|prefix| recording.path.starts_with(prefix))
     {
-        return Some(404);
+        return Some((404, UNKNOWN_PATH));
     }
     DELIBERATE
         .iter()
-        .find(|(known, _, _)| *known == request)
-        .map(|(_, status, _)| *status)
+        .find(|(known, ..)| *known == request)
+        .map(|(_, status, words, _)| (*status, *words))
 }
 
 fn recordings() -> Vec<Recording> {
     let mut all = recording::load();
     all.retain(|recording| GROUPS.contains(&recording.group.as_str()));
-    assert_eq!(all.len(), 121, "the recordings of the groups {GROUPS:?}");
+    assert_eq!(all.len(), 194, "the recordings of the groups {GROUPS:?}");
     all
 }
 
@@ -104,10 +122,12 @@ impl Replay {
             )
         });
         self.remember_session(recording, &answer);
+        self.remember_query(recording, &answer);
         let found = match deliberate(recording) {
-            Some(status) => deviation(status, &answer),
+            Some(expected) => deviation(expected, &answer),
             None => {
                 self.hide_foreign_keys(recording, &mut answer);
+                self.hide_foreign_rows(recording, &mut answer);
                 let indexes = self.indexes.entry(recording.group.clone()).or_default();
                 recording::differences(recording, &self.renaming, &answer, indexes)
             }
@@ -130,6 +150,15 @@ impl Replay {
         }
     }
 
+    /// `{query}` is the first query that was defined.
+    fn remember_query(&mut self, recording: &Recording, answer: &Response) {
+        let creates = recording.method == "POST" && recording.path == "/v1/query";
+        if creates && answer.status == 200 && self.renaming.query.is_empty() {
+            let id = answer.json()["ID"].as_str().unwrap_or_default().to_owned();
+            self.renaming.query = id;
+        }
+    }
+
     /// When groups are interleaved, a listing of all keys shows those of the others as well.
     fn hide_foreign_keys(&self, recording: &Recording, answer: &mut Response) {
         if recording.path.starts_with("/v1/kv/?keys") && answer.status == 200 {
@@ -139,6 +168,26 @@ impl Replay {
             }
             answer.body = keys.to_string().into_bytes();
         }
+    }
+
+    /// Lists of the catalog show the other servers, and when groups are interleaved what the others registered.
+    fn hide_foreign_rows(&self, recording: &Recording, answer: &mut Response) {
+        if !CHAIN.contains(&recording.group.as_str()) || answer.status != 200 {
+            return;
+        }
+        let Ok(mut json) = serde_json::from_slice::<serde_json::Value>(&answer.body) else {
+            return;
+        };
+        let is_foreign = |name: &str| self.foreign.iter().any(|foreign| foreign == name);
+        match &mut json {
+            serde_json::Value::Array(rows) => rows.retain(|row| {
+                let node = row["Node"].as_str().or(row["Node"]["Node"].as_str());
+                !node.is_some_and(is_foreign)
+            }),
+            serde_json::Value::Object(names) => names.retain(|name, _| !is_foreign(name)),
+            _ => return,
+        }
+        answer.body = json.to_string().into_bytes();
     }
 
     fn finish(self) {
@@ -151,12 +200,12 @@ impl Replay {
     }
 }
 
-fn deviation(status: u16, answer: &Response) -> Vec<String> {
-    if answer.status == status && answer.text().contains(UNKNOWN_PATH) {
+fn deviation((status, words): (u16, &str), answer: &Response) -> Vec<String> {
+    if answer.status == status && answer.text().contains(words) {
         return Vec::new();
     }
     vec![format!(
-        "listed as answering {status} {UNKNOWN_PATH:?}, but it answered {} {}",
+        "listed as answering {status} {words:?}, but it answered {} {}",
         answer.status,
         answer.text()
     )]
@@ -183,8 +232,15 @@ fn a_single_server_answers_as_recorded() {
 fn a_follower_of_three_answers_as_recorded() {
     let mut cluster = Cluster::start();
     let follower = cluster.follower();
+    let names = cluster
+        .servers
+        .iter()
+        .map(|server| server.settings.node_name.clone());
     let server = &cluster.servers[follower];
     let mut replay = Replay::new(server, Renaming::none(&server.settings.node_name));
+    replay.foreign = names
+        .filter(|name| *name != server.settings.node_name)
+        .collect();
     for recording in recordings() {
         replay.step(&recording);
     }
@@ -208,14 +264,21 @@ fn renamed_and_interleaved_groups_are_answered_as_recorded() {
             .to_string(),
         node: server.settings.node_name.clone(),
         session: String::new(),
+        query: String::new(),
     };
     let mut replay = Replay::new(&server, renaming);
-    replay.foreign = vec![format!("lock{suffix}"), format!("t{suffix}/")];
-    // The order within kv, session and txn is kept; each exchange of operator stands for itself.
+    replay.foreign = ["lock", "t/", "txnode", "s1"]
+        .map(|name| match name.strip_suffix('/') {
+            Some(name) => format!("{name}{suffix}/"),
+            None => format!("{name}{suffix}"),
+        })
+        .to_vec();
+    // The order within kv, session, txn and the chain is kept; each exchange of operator stands for itself.
     let mut queues: BTreeMap<String, VecDeque<Recording>> = BTreeMap::new();
     for recording in recordings() {
         let queue = match recording.group.as_str() {
             "operator" => recording.title(),
+            group if CHAIN.contains(&group) => CHAIN[0].to_owned(),
             group => group.to_owned(),
         };
         queues.entry(queue).or_default().push_back(recording);

@@ -99,6 +99,10 @@ pub fn encode_path(text: &str) -> String {
 pub struct ReadOptions {
     /// Answer from this server's state as it is.
     pub stale: bool,
+    /// `?consistent`. Every answer that is not stale is; it is only said back.
+    pub consistent: bool,
+    /// `?cached`: an older answer would do.
+    pub cached: bool,
     /// Wait until the answer's index is above this. 0: do not wait.
     pub index: u64,
     /// How long to wait. `None`: not given.
@@ -111,6 +115,8 @@ pub struct ReadOptions {
 pub enum OptionsError {
     #[error("Cannot specify ?stale with ?consistent, conflicting semantics.")]
     StaleAndConsistent,
+    #[error("Cannot specify ?cached with ?consistent, conflicting semantics.")]
+    CachedAndConsistent,
     #[error("Invalid index")]
     Index,
     #[error("Invalid wait time")]
@@ -124,19 +130,22 @@ impl ReadOptions {
         if query.0.is_empty() {
             return Ok(options);
         }
-        let mut consistent = false;
         let (mut wait, mut index) = (None, None);
         for (name, value) in query.pairs() {
             match name.as_ref() {
                 "stale" => options.stale = true,
-                "consistent" => consistent = true,
+                "consistent" => options.consistent = true,
+                "cached" => options.cached = true,
                 "wait" if wait.is_none() => wait = Some(value),
                 "index" if index.is_none() => index = Some(value),
                 _ => {}
             }
         }
-        if options.stale && consistent {
+        if options.stale && options.consistent {
             return Err(OptionsError::StaleAndConsistent);
+        }
+        if options.cached && options.consistent {
+            return Err(OptionsError::CachedAndConsistent);
         }
         if let Some(wait) = wait.filter(|wait| !wait.is_empty()) {
             options.wait = Some(wait.parse().map_err(|_| OptionsError::Wait)?);
@@ -188,6 +197,7 @@ mod tests {
     fn bad_options_are_refused_in_consuls_words() {
         let cases = [
             ("stale&consistent", OptionsError::StaleAndConsistent),
+            ("cached&consistent", OptionsError::CachedAndConsistent),
             ("index=bad", OptionsError::Index),
             ("index=-1", OptionsError::Index),
             ("index=5&wait=bad", OptionsError::Wait),

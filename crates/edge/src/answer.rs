@@ -72,6 +72,13 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// What Consul's servers say of a read that came to nothing.
+    pub(crate) const OF_NO_ANSWER: Meta = Meta {
+        index: 1,
+        known_leader: false,
+        last_contact_ms: 0,
+    };
+
     /// Adds the headers of a read that could have blocked.
     pub fn add_to(self, response: &mut Response<Body>) {
         self.add_contact_to(response);

@@ -9,7 +9,7 @@ use hyper::{Response, StatusCode};
 use rollcall_api::decode::DecodeError;
 use rollcall_api::query::{NumberError, OptionsError};
 
-use crate::answer::{self, Body};
+use crate::answer::{self, Body, Meta};
 
 /// Seconds after which a client that was turned away should come back.
 const RETRY_AFTER_SECONDS: u64 = 1;
@@ -60,6 +60,9 @@ pub enum Error {
     /// 503: not now. Nothing was written.
     #[error("{0}")]
     Unavailable(String),
+    /// Of a read that Consul answers with a read's headers even when it fails.
+    #[error(transparent)]
+    OfRead(Box<Error>),
 }
 
 impl Error {
@@ -73,8 +76,14 @@ impl Error {
         Error::Internal(words.into())
     }
 
+    /// Marks it as a read's ([`Error::OfRead`]).
+    pub fn of_read(error: impl Into<Error>) -> Self {
+        Error::OfRead(Box::new(error.into()))
+    }
+
     fn status(&self) -> StatusCode {
         match self {
+            Error::OfRead(inner) => inner.status(),
             Error::BadRequest(_) | Error::BodyCutShort { .. } => StatusCode::BAD_REQUEST,
             Error::NotFound(_) => StatusCode::NOT_FOUND,
             Error::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -89,6 +98,11 @@ impl Error {
 
     /// The answer it gets.
     pub fn into_response(self) -> Response<Body> {
+        if let Error::OfRead(inner) = self {
+            let mut response = inner.into_response();
+            Meta::OF_NO_ANSWER.add_to(&mut response);
+            return response;
+        }
         let status = self.status();
         let mut response = answer::text(status, self.to_string());
         if let Error::MethodNotAllowed { allow, .. } = self {

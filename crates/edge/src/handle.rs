@@ -130,7 +130,10 @@ async fn answer(
         rest: found.rest,
         query: Query(head.uri.query().unwrap_or_default()),
     };
-    call.check_place()?;
+    call.check_place().map_err(|error| match error {
+        Error::Internal(_) if found.errors_as_read => Error::of_read(error),
+        other => other,
+    })?;
     api.answer(found.endpoint, &call, body).await
 }
 

@@ -39,7 +39,18 @@ pub struct Route<A: 'static> {
     pub pattern: &'static str,
     /// Methods as the `Allow` header lists them. Empty: all.
     pub allow: &'static str,
+    /// See [`Route::errors_as_read`].
+    errors_as_read: bool,
     handler: Handler<A>,
+}
+
+impl<A> Route<A> {
+    /// Consul answers this one with a read's headers even when it asks for another datacenter.
+    #[must_use]
+    pub const fn errors_as_read(mut self) -> Self {
+        self.errors_as_read = true;
+        self
+    }
 }
 
 /// A line of a table.
@@ -47,6 +58,7 @@ pub const fn route<A>(pattern: &'static str, allow: &'static str, handler: Handl
     Route {
         pattern,
         allow,
+        errors_as_read: false,
         handler,
     }
 }
@@ -99,6 +111,8 @@ pub struct Matched<'p> {
     pub allow: &'static str,
     /// What stands behind its pattern, decoded.
     pub rest: &'p str,
+    /// Whether a request for another datacenter is answered with a read's headers.
+    pub errors_as_read: bool,
 }
 
 impl Matched<'_> {
@@ -135,6 +149,7 @@ fn find<'p, A>(routes: &[Route<A>], path: &'p str) -> Found<'p> {
                 pattern: route.pattern,
                 allow: route.allow,
                 rest,
+                errors_as_read: route.errors_as_read,
             });
         }
         // `/v1/kv` means `/v1/kv/`.

@@ -13,6 +13,14 @@ use rollcall_state::{Answer, State, Topic};
 use super::call::Call;
 use crate::door::{Consistency, Door, View};
 
+/// What a read came to.
+pub(super) struct Seen<T> {
+    pub(super) meta: Meta,
+    /// Of the state that was read.
+    pub(super) offset: u64,
+    pub(super) value: T,
+}
+
 /// Answers a read that may block.
 pub(super) async fn read<T>(
     call: &Call<'_>,
@@ -20,6 +28,17 @@ pub(super) async fn read<T>(
     topics: impl FnOnce() -> Vec<Topic>,
     query: impl Fn(&State) -> Answer<T>,
 ) -> Result<(Meta, T), Error> {
+    let seen = see(call, options, topics, query).await?;
+    Ok((seen.meta, seen.value))
+}
+
+/// The same, with where it was read.
+pub(super) async fn see<T>(
+    call: &Call<'_>,
+    options: ReadOptions,
+    topics: impl FnOnce() -> Vec<Topic>,
+    query: impl Fn(&State) -> Answer<T>,
+) -> Result<Seen<T>, Error> {
     let door = &*call.api.door;
     if options.index == 0 {
         let consistency = match options.stale {
@@ -28,7 +47,7 @@ pub(super) async fn read<T>(
         };
         let view = door.read(consistency).await?;
         let answer = query(&view.state);
-        return Ok((meta(&view, answer.index, options), answer.value));
+        return Ok(seen(&view, answer, options));
     }
     let mut watch = door.watch(topics());
     let mut parking = Parking::new(call, options.wait);
@@ -45,12 +64,20 @@ pub(super) async fn read<T>(
             let answer = query(&view.state);
             let restored = view.state.offset() != offset;
             if answer.index > options.index || restored || !woken {
-                return Ok((meta(&view, answer.index, options), answer.value));
+                return Ok(seen(&view, answer, options));
             }
         }
         drop(view);
         woken = parking.wait(watch.changed()).await?.is_some();
         view = door.local();
+    }
+}
+
+fn seen<T>(view: &View, answer: Answer<T>, options: ReadOptions) -> Seen<T> {
+    Seen {
+        meta: meta(view, answer.index, options),
+        offset: view.state.offset(),
+        value: answer.value,
     }
 }
 

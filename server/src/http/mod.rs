@@ -3,17 +3,27 @@
 //! `table` has every route; the edge (`rollcall_edge`) brings listeners, connections and paths. Nothing here knows Raft;
 //! `error` alone turns the door's errors into statuses.
 
+mod answer_cache;
 mod blocking;
 mod call;
+mod catalog;
+mod catalog_write;
+mod coordinate;
 mod error;
+mod filter_fields;
+mod health;
 mod kv;
 mod operator;
+mod reading;
+mod registration;
+mod rows;
 mod session;
 mod snapshot;
 mod table;
 mod txn;
 mod txn_answer;
 mod txn_decode;
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,6 +86,7 @@ struct ServerApi {
     config: HttpConfig,
     door: Arc<dyn Door>,
     restoring: AtomicBool,
+    answers: answer_cache::AnswerCache,
 }
 
 /// A server's endpoints over its door.
@@ -84,6 +95,7 @@ pub fn api(config: HttpConfig, door: Arc<dyn Door>) -> Arc<dyn Api> {
         config,
         door,
         restoring: AtomicBool::new(false),
+        answers: answer_cache::AnswerCache::default(),
     };
     Arc::new(Table::new(api, &table::ROUTES))
 }

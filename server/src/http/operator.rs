@@ -75,6 +75,16 @@ pub(super) async fn remove_peer(call: &Call<'_>) -> Result<Response<Body>, Error
     ))
 }
 
+/// `GET /v1/operator/keyring`: gossip is not encrypted, which Consul calls four errors.
+pub(super) async fn keyring(call: &Call<'_>) -> Result<Response<Body>, Error> {
+    const EMPTY: &str = "Keyring is empty (encryption not enabled)";
+    let (node, datacenter) = (&call.api.config.node_name, &call.edge.config().datacenter);
+    Err(Error::internal(format!(
+        "4 errors occurred:\n\t* WAN error: 1/1 nodes reported failure\n\t* {node}.{datacenter}: {EMPTY}\n\t* \
+         {datacenter} (LAN) error: 1/1 nodes reported failure\n\t* {node}: {EMPTY}\n\n"
+    )))
+}
+
 /// `POST /v1/operator/raft/transfer-leader`, to `?id=` or to the best follower.
 pub(super) async fn transfer_leader(call: &Call<'_>) -> Result<Response<Body>, Error> {
     let id = call.query.get("id").filter(|id| !id.is_empty());

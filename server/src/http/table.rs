@@ -4,7 +4,10 @@ use hyper::{Method, StatusCode};
 use rollcall_edge::{Route, answer, route};
 
 use super::call::Call;
-use super::{ServerApi, kv, operator, session, snapshot, txn};
+use super::{
+    ServerApi, catalog, catalog_write, coordinate, health, kv, operator, session, snapshot, txn,
+    usage,
+};
 
 /// A handler out of an endpoint's function: with the request's body, without, or at once.
 macro_rules! to {
@@ -19,9 +22,53 @@ macro_rules! to {
     };
 }
 
+const READ: &str = "OPTIONS,GET";
+
 /// Everything that is served, the busiest first.
-pub(super) static ROUTES: [Route<ServerApi>; 17] = [
+pub(super) static ROUTES: [Route<ServerApi>; 38] = [
     route("/v1/kv/", "OPTIONS,GET,PUT,DELETE", to!(body kv::kv)),
+    route("/v1/health/service/", READ, to!(health::service)),
+    route("/v1/catalog/service/", READ, to!(catalog::service)).errors_as_read(),
+    route("/v1/catalog/services", READ, to!(catalog::services)).errors_as_read(),
+    route("/v1/catalog/nodes", READ, to!(catalog::nodes)).errors_as_read(),
+    route("/v1/catalog/node/", READ, to!(catalog::node)).errors_as_read(),
+    route(
+        "/v1/catalog/node-services/",
+        READ,
+        to!(catalog::node_services),
+    )
+    .errors_as_read(),
+    route("/v1/catalog/connect/", READ, to!(catalog::mesh)).errors_as_read(),
+    route("/v1/catalog/gateway-services/", READ, to!(catalog::mesh)).errors_as_read(),
+    route(
+        "/v1/catalog/datacenters",
+        READ,
+        to!(now catalog::datacenters),
+    ),
+    route(
+        "/v1/catalog/register",
+        "OPTIONS,PUT",
+        to!(body catalog_write::register),
+    ),
+    route(
+        "/v1/catalog/deregister",
+        "OPTIONS,PUT",
+        to!(body catalog_write::deregister),
+    ),
+    route("/v1/health/node/", READ, to!(health::node)).errors_as_read(),
+    route("/v1/health/checks/", READ, to!(health::checks)).errors_as_read(),
+    route("/v1/health/state/", READ, to!(health::state)).errors_as_read(),
+    route("/v1/health/connect/", READ, to!(health::mesh)),
+    route("/v1/health/ingress/", READ, to!(health::mesh)),
+    route("/v1/operator/usage", READ, to!(usage::usage)),
+    route("/v1/operator/keyring", READ, to!(operator::keyring)),
+    route(
+        "/v1/coordinate/datacenters",
+        READ,
+        to!(now coordinate::datacenters),
+    ),
+    route("/v1/coordinate/nodes", READ, to!(coordinate::nodes)),
+    route("/v1/coordinate/node/", READ, to!(now coordinate::node)),
     route("/v1/txn", "OPTIONS,PUT", to!(body txn::txn)),
     route("/v1/session/renew/", "OPTIONS,PUT", to!(session::renew)),
     route(

@@ -1,13 +1,12 @@
 //! Answers of transactions: results or errors, as Consul writes them.
 
-use rollcall_api::catalog::{self, Empty, Proxy};
 use rollcall_api::json;
 use rollcall_api::kv::KvRef;
 use rollcall_edge::Meta;
 use rollcall_state::reply::{TxnError, TxnResult};
-use rollcall_state::row::{Check, Node, Service};
 
 use super::kv::as_ref;
+use super::rows::Show;
 
 /// What a transaction came to.
 pub(super) type Outcome = Result<Vec<TxnResult>, Vec<TxnError>>;
@@ -70,83 +69,19 @@ fn write_result(out: &mut Vec<u8>, result: &TxnResult, datacenter: &str) {
         TxnResult::Check(_) => b"{\"Check\":",
     };
     out.extend_from_slice(name);
+    let show = Show {
+        null_tags: true,
+        ..Show::usual(datacenter)
+    };
     match result {
         TxnResult::Kv { entry, with_value } => {
             let entry = as_ref(entry);
             let value = if *with_value { entry.value } else { &[] };
             KvRef { value, ..entry }.write(out);
         }
-        TxnResult::Node(node) => json::write(out, &shown_node(node, datacenter)),
-        TxnResult::Service(service) => json::write(out, &shown_service(service)),
-        TxnResult::Check(check) => json::write(out, &shown_check(check)),
+        TxnResult::Node(node) => json::write(out, &show.node(node)),
+        TxnResult::Service(service) => json::write(out, &show.service(service)),
+        TxnResult::Check(check) => json::write(out, &show.check(check)),
     }
     out.push(b'}');
-}
-
-fn shown_node<'a>(node: &'a Node, datacenter: &'a str) -> catalog::Node<'a> {
-    catalog::Node {
-        id: &node.spec.id,
-        node: &node.spec.node,
-        address: &node.spec.address,
-        datacenter,
-        tagged_addresses: node.spec.tagged_addresses.as_ref(),
-        meta: node.spec.meta.as_ref(),
-        create_index: node.create_index,
-        modify_index: node.modify_index,
-    }
-}
-
-fn shown_service(service: &Service) -> catalog::Service<'_> {
-    let spec = &service.spec;
-    catalog::Service {
-        id: &spec.id,
-        service: &spec.service,
-        tags: spec.tags.as_deref(),
-        address: &spec.address,
-        tagged_addresses: spec.tagged_addresses.as_ref().map(|addresses| {
-            (addresses.iter())
-                .map(|(name, tagged)| {
-                    let address = catalog::TaggedAddress {
-                        address: &tagged.address,
-                        port: tagged.port,
-                    };
-                    (&**name, address)
-                })
-                .collect()
-        }),
-        meta: spec.meta.as_ref(),
-        port: spec.port,
-        weights: catalog::Weights {
-            passing: spec.weights.passing,
-            warning: spec.weights.warning,
-        },
-        enable_tag_override: spec.enable_tag_override,
-        proxy: Proxy::default(),
-        connect: Empty {},
-        peer_name: "",
-        create_index: service.create_index,
-        modify_index: service.modify_index,
-    }
-}
-
-fn shown_check(check: &Check) -> catalog::Check<'_> {
-    let spec = &check.spec;
-    catalog::Check {
-        node: &spec.node,
-        check_id: &spec.check_id,
-        name: &spec.name,
-        status: spec.status.as_str(),
-        notes: &spec.notes,
-        output: &spec.output,
-        service_id: &spec.service_id,
-        service_name: &check.service_name,
-        service_tags: check.service_tags.as_deref(),
-        r#type: &spec.check_type,
-        interval: &spec.interval,
-        timeout: &spec.timeout,
-        exposed_port: spec.exposed_port,
-        definition: Empty {},
-        create_index: check.create_index,
-        modify_index: check.modify_index,
-    }
 }

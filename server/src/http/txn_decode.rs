@@ -2,10 +2,12 @@
 
 use rollcall_api::decode::{DecodeError, Fields, parse, wrong_value};
 use rollcall_state::command::{
-    CatalogVerb, CheckSpec, KvVerb, NodeSpec, ServiceSpec, Status, TaggedAddress, TxnCheckOp,
-    TxnKvOp, TxnNodeOp, TxnOp, TxnServiceOp, TxnSessionOp, Weights,
+    CatalogVerb, KvVerb, NodeSpec, ServiceSpec, TxnCheckOp, TxnKvOp, TxnNodeOp, TxnOp,
+    TxnServiceOp, TxnSessionOp,
 };
 use serde_json::Value;
+
+use super::registration;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +115,7 @@ fn node_op(op: &Fields<'_>) -> Result<Op, DecodeError> {
     let text = op.string("Verb")?;
     let node = op.object("Node", "Node")?;
     let (spec, index) = match &node {
-        Some(node) => (node_spec(node)?, node.u64("ModifyIndex")?),
+        Some(node) => (registration::node(node)?, node.u64("ModifyIndex")?),
         None => (NodeSpec::default(), 0),
     };
     let Some(verb) = catalog_verb(&text) else {
@@ -126,22 +128,12 @@ fn node_op(op: &Fields<'_>) -> Result<Op, DecodeError> {
     })))
 }
 
-fn node_spec(node: &Fields<'_>) -> Result<NodeSpec, DecodeError> {
-    Ok(NodeSpec {
-        id: node.string("ID")?.into(),
-        node: node.string("Node")?.into(),
-        address: node.string("Address")?.into(),
-        tagged_addresses: node.string_map("TaggedAddresses")?.map(Into::into),
-        meta: node.string_map("Meta")?.map(Into::into),
-    })
-}
-
 fn service_op(op: &Fields<'_>) -> Result<Op, DecodeError> {
     let text = op.string("Verb")?;
     let node = op.string("Node")?;
     let service = op.object("Service", "AgentService")?;
     let (spec, index) = match &service {
-        Some(service) => (service_spec(service)?, service.u64("ModifyIndex")?),
+        Some(service) => (registration::service(service)?, service.u64("ModifyIndex")?),
         None => (ServiceSpec::default(), 0),
     };
     let Some(verb) = catalog_verb(&text) else {
@@ -155,53 +147,6 @@ fn service_op(op: &Fields<'_>) -> Result<Op, DecodeError> {
     })))
 }
 
-fn service_spec(service: &Fields<'_>) -> Result<ServiceSpec, DecodeError> {
-    let addresses = match service.object_map("TaggedAddresses", "ServiceAddress")? {
-        None => None,
-        Some(entries) => {
-            let mut addresses = Vec::new();
-            for (name, fields) in entries {
-                let address = TaggedAddress {
-                    address: fields.string("Address")?.into(),
-                    port: port(&fields)?,
-                };
-                addresses.push((name, address));
-            }
-            Some(addresses.into_iter().collect())
-        }
-    };
-    let weights = match service.object("Weights", "AgentWeights")? {
-        None => Weights::default(),
-        Some(weights) => Weights {
-            passing: weight(&weights, "Passing")?,
-            warning: weight(&weights, "Warning")?,
-        },
-    };
-    Ok(ServiceSpec {
-        id: service.string("ID")?.into(),
-        service: service.string("Service")?.into(),
-        tags: (service.strings("Tags")?).map(|tags| tags.into_iter().map(Into::into).collect()),
-        address: service.string("Address")?.into(),
-        tagged_addresses: addresses,
-        meta: service.string_map("Meta")?.map(Into::into),
-        port: port(service)?,
-        weights,
-        enable_tag_override: service.bool("EnableTagOverride")?,
-        kind: service.string("Kind")?.into(),
-        socket_path: service.string("SocketPath")?.into(),
-    })
-}
-
-fn port(fields: &Fields<'_>) -> Result<u16, DecodeError> {
-    let port = fields.i64("Port")?;
-    u16::try_from(port).map_err(|_| fields.wrong("Port", &port.into(), "uint16"))
-}
-
-fn weight(fields: &Fields<'_>, name: &str) -> Result<u32, DecodeError> {
-    let weight = fields.i64(name)?;
-    u32::try_from(weight).map_err(|_| fields.wrong(name, &weight.into(), "uint32"))
-}
-
 fn check_op(op: &Fields<'_>) -> Result<Op, DecodeError> {
     let text = op.string("Verb")?;
     let Some(check) = op.object("Check", "HealthCheck")? else {
@@ -210,18 +155,7 @@ fn check_op(op: &Fields<'_>) -> Result<Op, DecodeError> {
             writes: true,
         });
     };
-    let status = check.string("Status")?;
-    let spec = CheckSpec {
-        node: check.string("Node")?.into(),
-        check_id: check.string("CheckID")?.into(),
-        name: check.string("Name")?.into(),
-        status: Status::parse(&status),
-        notes: check.string("Notes")?.into(),
-        output: check.string("Output")?.into(),
-        service_id: check.string("ServiceID")?.into(),
-        check_type: check.string("Type")?.into(),
-        ..CheckSpec::default()
-    };
+    let spec = registration::check(&check)?;
     let index = check.u64("ModifyIndex")?;
     let Some(verb) = catalog_verb(&text) else {
         return Ok(unknown("Check", &text, true));

@@ -1,7 +1,7 @@
 //! Our answer beside the recorded one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
@@ -11,7 +11,20 @@ use crate::http::Response;
 /// Headers whose values vary from run to run; the rest must be as recorded.
 const VARYING_HEADERS: [&str; 3] = ["X-Consul-Index", "X-Consul-Lastcontact", "Content-Length"];
 /// Fields that hold an index of the answer or a time, not of a row.
-const VARYING_FIELDS: [&str; 3] = ["Index", "LastIndex", "LastContact"];
+const VARYING_FIELDS: [&str; 7] = [
+    "Index",
+    "LastIndex",
+    "LastContact",
+    // How much there is depends on which groups were replayed before, and on how many servers there are.
+    "Services",
+    "ServiceInstances",
+    "BillableServiceInstances",
+    "Nodes",
+];
+/// Where Consul lists texts in no order.
+const UNORDERED: &str = "/v1/catalog/services";
+/// Where the recorded server was.
+const RECORDED_ADDRESS: &str = "127.0.0.1";
 /// Where the recorded server's server port was.
 const RECORDED_SERVER: &str = "127.0.0.1:8300";
 
@@ -61,6 +74,12 @@ pub fn differences(
             }
         }
         Body::Json(expected) => match serde_json::from_slice(&answer.body) {
+            Ok(json) if recording.path.starts_with(UNORDERED) => {
+                let (expected, json) = (in_order(expected), in_order(json));
+                if expected != json {
+                    found.push(format!("body {json} instead of {expected}"));
+                }
+            }
             Ok(json) => Comparison {
                 renaming,
                 indexes,
@@ -116,6 +135,20 @@ fn compare_headers(
     }
 }
 
+/// With the texts of each list in order.
+fn in_order(json: Value) -> Value {
+    match json {
+        Value::Object(fields) => (fields.into_iter())
+            .map(|(name, value)| (name, in_order(value)))
+            .collect(),
+        Value::Array(mut values) => {
+            values.sort_by_key(Value::to_string);
+            Value::Array(values)
+        }
+        other => other,
+    }
+}
+
 /// The one index that stands in an error's words.
 fn without_indexes(text: &str) -> String {
     const BEFORE: &str = "current modify index ";
@@ -159,6 +192,11 @@ impl Comparison<'_> {
                 if ours.parse::<SocketAddr>().is_err() {
                     self.found
                         .push(format!("{at} is {ours:?}, not an address with a port"));
+                }
+            }
+            (Value::String(expected), Value::String(ours)) if expected == RECORDED_ADDRESS => {
+                if ours.parse::<IpAddr>().is_err() {
+                    self.found.push(format!("{at} is {ours:?}, not an address"));
                 }
             }
             (Value::String(expected), Value::String(ours)) => {

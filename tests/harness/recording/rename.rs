@@ -12,8 +12,37 @@ use super::{Body, Recording};
 const UNKNOWN_ID: &str = "00000000-0000-0000-0000-000000000000";
 /// The node whose server was recorded.
 const RECORDED_NODE: &str = "dev-node";
+/// The query that `{query}` stood for.
+const RECORDED_QUERY: &str = "c4c24c12-aa00-dce1-1792-9340d3d49536";
 /// Names in requests and answers that are neither keys nor values.
 const NAMES: [&str; 6] = ["txnode", "s1", "c1", "ghost", "bogus", "lock"];
+
+/// Groups whose names stand anywhere: in paths, filters, keys of maps and error words.
+const CATALOG_GROUPS: [&str; 3] = ["catalog", "health", "query"];
+/// Those names. `service:web-1` is one of its own.
+const CATALOG_NAMES: [&str; 21] = [
+    "ext1",
+    "ext2",
+    "ext3",
+    "web",
+    "web-1",
+    "web-2",
+    "db",
+    "service:web-1",
+    "service:web-2",
+    "node-up",
+    "bad",
+    "orphan",
+    "ghost",
+    "none",
+    "v1",
+    "v2",
+    "prod",
+    "old",
+    "web-q",
+    "web-q2",
+    "noaddr",
+];
 
 /// What recorded names become.
 #[derive(Debug, Clone)]
@@ -26,6 +55,8 @@ pub struct Renaming {
     pub node: String,
     /// What `{session}` is, once one was created.
     pub session: String,
+    /// What `{query}` is, once one was created.
+    pub query: String,
 }
 
 impl Renaming {
@@ -36,6 +67,7 @@ impl Renaming {
             unknown_id: UNKNOWN_ID.to_owned(),
             node: node.to_owned(),
             session: String::new(),
+            query: String::new(),
         }
     }
 
@@ -56,13 +88,63 @@ impl Renaming {
         }
     }
 
+    /// Every name of the catalog in a text; what is percent-encoded parts names. Names stay words of a filter.
+    fn catalog_text(&self, text: &str) -> String {
+        let suffix = self.suffix.replace('-', "x");
+        let mut renamed = String::with_capacity(text.len());
+        let mut rest = text;
+        while !rest.is_empty() {
+            let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '_');
+            let length = rest.find(|c| !is_of_name(c)).unwrap_or(rest.len());
+            let (name, tail) = rest.split_at(length);
+            renamed.push_str(name);
+            if CATALOG_NAMES.contains(&name) {
+                renamed.push_str(&suffix);
+            }
+            let escape = if tail.starts_with('%') { 3 } else { 1 };
+            let after = tail
+                .char_indices()
+                .nth(escape)
+                .map_or(tail.len(), |(at, _)| at);
+            renamed.push_str(&tail[..after]);
+            rest = &tail[after..];
+        }
+        renamed
+    }
+
+    fn catalog_json(&self, json: &Value) -> Value {
+        match json {
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(name, value)| (self.catalog_text(name), self.catalog_json(value)))
+                .collect(),
+            Value::Array(values) => values
+                .iter()
+                .map(|value| self.catalog_json(value))
+                .collect(),
+            Value::String(node) if node == RECORDED_NODE => Value::String(self.node.clone()),
+            Value::String(text) if CATALOG_NAMES.contains(&text.trim_start_matches('!')) => {
+                Value::String(self.catalog_text(text))
+            }
+            other => other.clone(),
+        }
+    }
+
     /// The path to ask.
     pub fn path(&self, recording: &Recording) -> String {
         let path = recording
             .path
             .replace("{node}", &self.node)
-            .replace("{session}", &self.session);
+            .replace("{session}", &self.session)
+            .replace("{query}", &self.query);
         let path = path.replace(UNKNOWN_ID, &self.unknown_id);
+        if is_catalog(recording) {
+            return match path.strip_prefix("/v1/") {
+                Some(rest) if !self.query.is_empty() && rest.contains(&self.query) => path,
+                Some(rest) => format!("/v1/{}", self.catalog_text(rest)),
+                None => path,
+            };
+        }
         let (path, query) = path
             .split_once('?')
             .map_or((path.as_str(), None), |(p, q)| (p, Some(q)));
@@ -98,6 +180,7 @@ impl Renaming {
             return self.value(body).into_bytes();
         }
         match serde_json::from_str(body) {
+            Ok(json) if is_catalog(recording) => self.catalog_json(&json).to_string().into_bytes(),
             Ok(json) => self.json(&json).to_string().into_bytes(),
             // Broken on purpose.
             Err(_) => body.as_bytes().to_vec(),
@@ -115,6 +198,15 @@ impl Renaming {
     /// What the body of the answer should be.
     pub fn answer(&self, recording: &Recording) -> Body {
         match &recording.body {
+            Body::Json(json) if is_catalog(recording) => Body::Json(self.catalog_json(json)),
+            Body::Text(text) if is_catalog(recording) => {
+                let known = (RECORDED_QUERY, self.query.as_str());
+                let text = match self.query.is_empty() {
+                    true => text.clone(),
+                    false => text.replace(known.0, known.1),
+                };
+                Body::Text(self.catalog_text(&text))
+            }
             Body::Json(Value::Array(keys)) if recording.path.contains("keys") => {
                 let keys = keys.iter().filter_map(Value::as_str);
                 Body::Json(keys.map(|key| Value::String(self.key(key))).collect())
@@ -183,6 +275,10 @@ impl Renaming {
     }
 }
 
+fn is_catalog(recording: &Recording) -> bool {
+    CATALOG_GROUPS.contains(&recording.group.as_str())
+}
+
 /// One operation more than a transaction may have.
 fn too_many_operations() -> Vec<u8> {
     let operation =
@@ -203,6 +299,7 @@ mod tests {
             unknown_id: "11111111-0000-0000-0000-000000000000".to_owned(),
             node: "server-2".to_owned(),
             session: "5e5510".to_owned(),
+            query: String::new(),
         }
     }
 
@@ -236,6 +333,19 @@ mod tests {
             "/v1/kv/lock-x?acquire=5e5510"
         );
         assert_eq!(path("/v1/session/info/bogus"), "/v1/session/info/bogus-x");
+    }
+
+    #[test]
+    fn renames_what_is_in_the_catalog_wherever_it_stands() {
+        let mut renaming = renaming();
+        renaming.suffix = "-77".to_owned();
+        assert_eq!(
+            renaming.catalog_text("catalog/service/web?filter=ServiceName%20%3D%3D%20web&tag=v1"),
+            "catalog/service/webx77?filter=ServiceName%20%3D%3D%20webx77&tag=v1x77"
+        );
+        let answer = json!({"Node": "dev-node", "Services": {"web-1": {"Tags": ["v1", "x"]}}, "Output": "web"});
+        let expected = json!({"Node": "server-2", "Services": {"web-1x77": {"Tags": ["v1x77", "x"]}}, "Output": "webx77"});
+        assert_eq!(renaming.catalog_json(&answer), expected);
     }
 
     #[test]
