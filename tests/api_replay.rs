@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use harness::cluster::LEADER_BOUND;
 use harness::recording::{self, Indexes, Recording, Renaming};
 use harness::server::Scratch;
-use harness::{Cluster, Connection, Request, Response, Server, Settings};
+use harness::{Cluster, Connection, Request, Response, Server, Settings, wait_for};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -211,10 +212,25 @@ fn deviation((status, words): (u16, &str), answer: &Response) -> Vec<String> {
     )]
 }
 
+/// A server's own check is written a little after it answers; the recordings begin with it.
+fn wait_until_it_is_well(server: &Server) {
+    let path = format!("/v1/health/node/{}", server.settings.node_name);
+    wait_for("the server's own check", LEADER_BOUND, || {
+        match server.get(&path).json()[0]["Status"].as_str() {
+            Some("passing") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
 fn single() -> (Server, Scratch) {
     let scratch = Scratch::new();
-    let mut server = Server::new(Settings::single(scratch.path()), scratch.path());
+    let mut settings = Settings::single(scratch.path());
+    // Lists are in order, and the recorded server's node stood before the others.
+    settings.node_name = "dev-solo".to_owned();
+    let mut server = Server::new(settings, scratch.path());
     server.start_and_wait();
+    wait_until_it_is_well(&server);
     (server, scratch)
 }
 
@@ -230,8 +246,13 @@ fn a_single_server_answers_as_recorded() {
 
 #[test]
 fn a_follower_of_three_answers_as_recorded() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::start_with(|settings| {
+        settings.node_name = format!("dev-{}", settings.node_name);
+    });
     let follower = cluster.follower();
+    for server in &cluster.servers {
+        wait_until_it_is_well(server);
+    }
     let names = cluster
         .servers
         .iter()

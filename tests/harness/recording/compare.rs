@@ -28,6 +28,9 @@ const RECORDED_ADDRESS: &str = "127.0.0.1";
 /// Where the recorded server's server port was.
 const RECORDED_SERVER: &str = "127.0.0.1:8300";
 
+/// Indexes below were those of what the server wrote about itself before the first exchange: Consul in several steps, we in one.
+const FIRST_INDEX: u64 = 15;
+
 /// Which of our indexes stands for which recorded one, within one group.
 #[derive(Debug, Default)]
 pub struct Indexes(BTreeMap<u64, u64>);
@@ -35,6 +38,9 @@ pub struct Indexes(BTreeMap<u64, u64>);
 impl Indexes {
     /// Equal recorded indexes must be equal in ours, and their order must be the same.
     fn check(&mut self, recorded: u64, ours: u64) -> Result<(), String> {
+        if (1..FIRST_INDEX).contains(&recorded) && ours > 0 {
+            return Ok(());
+        }
         let below = self.0.range(..recorded).next_back().map(|(_, ours)| *ours);
         let above = self.0.range(recorded + 1..).next().map(|(_, ours)| *ours);
         let known = *self.0.entry(recorded).or_insert(ours);
@@ -117,7 +123,9 @@ fn compare_headers(
     for name in expected.difference(&ours) {
         found.push(format!("header {name} is missing"));
     }
-    for name in ours.difference(&expected) {
+    // Go sends longer answers in chunks, whose length nobody says.
+    let told = |name: &&&str| **name != "Content-Length";
+    for name in ours.difference(&expected).filter(told) {
         found.push(format!("header {name} is too much"));
     }
     for (name, value) in &recording.headers {
@@ -352,7 +360,7 @@ mod tests {
 
     #[test]
     fn finds_nothing_where_only_indexes_differ() {
-        let expected = json!([{"Key": "a", "Value": null, "CreateIndex": 3, "ModifyIndex": 5}]);
+        let expected = json!([{"Key": "a", "Value": null, "CreateIndex": 33, "ModifyIndex": 35}]);
         let ours = r#"[{"Key": "a", "Value": null, "CreateIndex": 30, "ModifyIndex": 31}]"#;
         assert_eq!(differ(expected, &GOOD, ours), Vec::<String>::new());
     }
@@ -390,7 +398,7 @@ mod tests {
 
     #[test]
     fn finds_indexes_that_changed_their_order() {
-        let expected = json!([{"ModifyIndex": 3}, {"ModifyIndex": 5}, {"ModifyIndex": 3}]);
+        let expected = json!([{"ModifyIndex": 33}, {"ModifyIndex": 35}, {"ModifyIndex": 33}]);
         let same = r#"[{"ModifyIndex": 8}, {"ModifyIndex": 9}, {"ModifyIndex": 8}]"#;
         assert!(differ(expected.clone(), &GOOD, same).is_empty());
         let swapped = r#"[{"ModifyIndex": 9}, {"ModifyIndex": 8}, {"ModifyIndex": 9}]"#;

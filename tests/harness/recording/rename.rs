@@ -271,7 +271,8 @@ impl Renaming {
             });
             quoted = !quoted;
         }
-        renamed.replace("'ghost'", &format!("'{}'", self.name("ghost")))
+        (renamed.replace(RECORDED_NODE, &self.node))
+            .replace("'ghost'", &format!("'{}'", self.name("ghost")))
     }
 }
 

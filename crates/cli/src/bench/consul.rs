@@ -9,7 +9,7 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::driver::{Connection, Failure, Store};
 
@@ -62,16 +62,35 @@ impl ConsulStore {
     }
 }
 
-impl Store for ConsulStore {
-    type Connection = ConsulConnection;
+impl ConsulStore {
+    /// A connection from the loopback address of this number, so that a server that bounds the connections of one client sees many.
+    /// To servers elsewhere it comes from where it must.
+    pub(super) async fn connect_from(
+        &self,
+        client: u64,
+        from: u32,
+    ) -> Result<ConsulConnection, Failure> {
+        let server = self.server(client);
+        let stream = match server.address {
+            SocketAddr::V4(address) if address.ip().is_loopback() => {
+                let socket = TcpSocket::new_v4().map_err(broken("connect"))?;
+                let [_, _, high, low] = (from + 2).to_be_bytes();
+                let local = SocketAddr::from(([127, 77, high, low], 0));
+                socket.bind(local).map_err(broken("bind"))?;
+                socket.connect(server.address).await
+            }
+            address => TcpStream::connect(address).await,
+        };
+        self.on(server, stream.map_err(broken("connect"))?)
+    }
 
-    async fn connect(&self, client: u64) -> Result<ConsulConnection, Failure> {
+    fn server(&self, client: u64) -> &Server {
         let count = self.servers.len() as u64;
-        let server = &self.servers
-            [usize::try_from(client % count).expect("a remainder of a length must fit")];
-        let stream = TcpStream::connect(server.address)
-            .await
-            .map_err(broken("connect"))?;
+        let index = usize::try_from(client % count).expect("a remainder of a length must fit");
+        &self.servers[index]
+    }
+
+    fn on(&self, server: &Server, stream: TcpStream) -> Result<ConsulConnection, Failure> {
         stream.set_nodelay(true).map_err(broken("connect"))?;
         let token = match &*self.token {
             "" => String::new(),
@@ -82,7 +101,18 @@ impl Store for ConsulStore {
             fixed_headers: format!(" HTTP/1.1\r\nHost: {}\r\n{token}", server.authority),
             out: Vec::new(),
             received: Vec::with_capacity(4096),
+            index: 0,
         })
+    }
+}
+
+impl Store for ConsulStore {
+    type Connection = ConsulConnection;
+
+    async fn connect(&self, client: u64) -> Result<ConsulConnection, Failure> {
+        let server = self.server(client);
+        let stream = TcpStream::connect(server.address).await;
+        self.on(server, stream.map_err(broken("connect"))?)
     }
 }
 
@@ -93,6 +123,7 @@ pub(super) struct ConsulConnection {
     fixed_headers: String,
     out: Vec<u8>,
     received: Vec<u8>,
+    index: u64,
 }
 
 impl Connection for ConsulConnection {
@@ -134,8 +165,13 @@ impl Connection for ConsulConnection {
 }
 
 impl ConsulConnection {
+    /// `X-Consul-Index` of the last answer; 0 when it had none.
+    pub(super) fn index(&self) -> u64 {
+        self.index
+    }
+
     /// One request and its whole answer.
-    async fn exchange(
+    pub(super) async fn exchange(
         &mut self,
         method: &str,
         path: &str,
@@ -171,6 +207,7 @@ impl ConsulConnection {
             self.receive().await?;
         };
         let head = Head::parse(&self.received[..head_end])?;
+        self.index = head.index;
         self.received.drain(..head_end);
         let body = match head.body {
             BodyLength::Known(length) => self.take(length).await?,
@@ -231,6 +268,7 @@ enum BodyLength {
 struct Head {
     status: u16,
     body: BodyLength,
+    index: u64,
 }
 
 impl Head {
@@ -244,6 +282,7 @@ impl Head {
             .and_then(|line| line.get(2..5)?.parse().ok())
             .ok_or_else(|| Failure("answer is not HTTP/1".to_owned()))?;
         let mut body = BodyLength::Known(0);
+        let mut index = 0;
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             if name.eq_ignore_ascii_case("content-length") {
                 let length = value.trim().parse();
@@ -252,10 +291,15 @@ impl Head {
                 );
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 body = BodyLength::Chunked;
-                break;
+            } else if name.eq_ignore_ascii_case("x-consul-index") {
+                index = value.trim().parse().unwrap_or(0);
             }
         }
-        Ok(Self { status, body })
+        Ok(Self {
+            status,
+            body,
+            index,
+        })
     }
 }
 
@@ -270,7 +314,7 @@ fn broken(step: &'static str) -> impl Fn(std::io::Error) -> Failure {
 }
 
 /// The status with the first words of the body, so that equal causes count together.
-fn refused(status: u16, body: &[u8]) -> Failure {
+pub(super) fn refused(status: u16, body: &[u8]) -> Failure {
     let words: String = String::from_utf8_lossy(body).chars().take(60).collect();
     Failure(format!("status {status}: {}", words.trim()))
 }
@@ -285,7 +329,8 @@ mod tests {
             b"HTTP/1.1 404 Not Found\r\nX-Consul-Index: 7\r\ncontent-LENGTH: 12\r\n\r\n",
         )
         .unwrap();
-        assert_eq!((head.status, head.body), (404, BodyLength::Known(12)));
+        assert_eq!((head.status, head.index), (404, 7));
+        assert_eq!(head.body, BodyLength::Known(12));
         let head = Head::parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
         assert_eq!((head.status, head.body), (200, BodyLength::Chunked));
         assert!(Head::parse(b"SSH-2.0-OpenSSH\r\n\r\n").is_err());

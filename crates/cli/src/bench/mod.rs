@@ -3,9 +3,11 @@
 //! It must be cheap, since it often shares its cores with what it measures: one thread, a hand-written HTTP/1.1 client. driver,
 //! histogram, report and workload know no protocol; the etcd client in tests/bench includes them, so that the comparison uses one ruler.
 
+mod catalog;
 mod consul;
 mod driver;
 mod histogram;
+mod parked;
 mod report;
 mod workload;
 
@@ -30,6 +32,8 @@ pub(crate) struct BenchArgs {
 enum BenchCommand {
     /// Measure the key/value store of Rollcall or Consul servers
     Kv(KvArgs),
+    /// Measure the catalog: registrations, health queries, parked queries
+    Catalog(catalog::CatalogArgs),
 }
 
 #[derive(Debug, Args)]
@@ -62,13 +66,15 @@ enum Format {
 
 /// Runs the command on a runtime of its own: one thread, whatever runtime the caller has.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
-    let BenchCommand::Kv(args) = args.command;
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("starting the runtime")?;
-        runtime.block_on(run_kv(args))
+        match args.command {
+            BenchCommand::Kv(args) => runtime.block_on(run_kv(args)),
+            BenchCommand::Catalog(args) => runtime.block_on(run_catalog(&args)),
+        }
     });
     thread.join().expect("the load thread must not panic")
 }
@@ -88,6 +94,19 @@ async fn run_kv(args: KvArgs) -> anyhow::Result<()> {
         "no request succeeded, {errors} failed"
     );
     Ok(())
+}
+
+async fn run_catalog(args: &catalog::CatalogArgs) -> anyhow::Result<()> {
+    let bar = match std::io::stderr().is_terminal() {
+        true => ProgressBar::new_spinner(),
+        false => ProgressBar::hidden(),
+    };
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    let report = catalog::run(args, |what| bar.set_message(what.to_owned())).await?;
+    bar.finish_and_clear();
+    std::io::stdout()
+        .write_all(report.as_bytes())
+        .context("writing the report")
 }
 
 fn print(args: &KvArgs, outcome: &Outcome) -> anyhow::Result<()> {
