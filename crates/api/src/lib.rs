@@ -13,6 +13,7 @@ pub mod go_json;
 pub mod json;
 pub mod kv;
 pub mod operator;
+pub mod prepared_query;
 pub mod query;
 pub mod session;
 mod sorted_map;

@@ -19,7 +19,7 @@ use crate::door::Consistency;
 const BODY_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of an owner: a kind and a UUID.
 const OWNER_BYTES_MAX: usize = 256;
-/// Owner of rows whose writer does not say whose they are.
+/// What a writer says who could as well say nothing.
 const API: &str = "api";
 /// Kinds of owners that speak HTTP.
 const OWNERS: [&str; 3] = ["agent:", "operator:", "sidecar:"];
@@ -76,6 +76,7 @@ pub(super) async fn deregister(
     call: &Call<'_>,
     body: &mut Incoming,
 ) -> Result<Response<Body>, Error> {
+    let owner = owner(call)?;
     let Deregistration {
         datacenter,
         node,
@@ -90,6 +91,7 @@ pub(super) async fn deregister(
         node: node.into(),
         service_id: service_id.into(),
         check_id: check_id.into(),
+        owner,
     });
     write(call, command).await
 }
@@ -107,14 +109,16 @@ async fn read<T>(
 async fn write(call: &Call<'_>, command: Command) -> Result<Response<Body>, Error> {
     match call.propose(command).await? {
         Reply::Refused(why) => Err(Error::internal(why.to_string())),
-        Reply::None | Reply::Bool(_) | Reply::Txn(_) => Ok(answer::truth(true)),
+        // An owner's word on a row that is not its own.
+        Reply::Bool(done) => Ok(answer::truth(done)),
+        Reply::None | Reply::Txn(_) => Ok(answer::truth(true)),
     }
 }
 
-/// Whose the rows are that a request writes.
+/// Whose the rows are that a request writes; empty: nobody's in particular.
 pub(super) fn owner(call: &Call<'_>) -> Result<Arc<str>, Error> {
     let Some(owner) = call.head.headers.get(OWNER) else {
-        return Ok(API.into());
+        return Ok(Arc::default());
     };
     let owner = owner.to_str().unwrap_or_default();
     let id = |kind: &str| owner.strip_prefix(kind).is_some_and(|id| !id.is_empty());

@@ -14,6 +14,7 @@ mod filter_fields;
 mod health;
 mod kv;
 mod operator;
+mod prepared_query;
 mod reading;
 mod registration;
 mod rows;

@@ -145,6 +145,18 @@ impl<'a> Reading<'a> {
         );
     }
 
+    /// The answer now, whatever index the client has.
+    pub(super) async fn read_now<T>(
+        &self,
+        query: impl Fn(&State) -> Answer<T>,
+    ) -> Result<(Meta, T), Error> {
+        let options = ReadOptions {
+            index: 0,
+            ..self.options
+        };
+        blocking::read(self.call, options, Vec::new, query).await
+    }
+
     /// The answer as JSON, now or once it changes. `encode` must make of equal answers equal JSON: it is asked once a change.
     pub(super) async fn read_json<T>(
         &self,

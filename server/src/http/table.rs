@@ -5,8 +5,8 @@ use rollcall_edge::{Route, answer, route};
 
 use super::call::Call;
 use super::{
-    ServerApi, catalog, catalog_write, coordinate, health, kv, operator, session, snapshot, txn,
-    usage,
+    ServerApi, catalog, catalog_write, coordinate, health, kv, operator, prepared_query, session,
+    snapshot, txn, usage,
 };
 
 /// A handler out of an endpoint's function: with the request's body, without, or at once.
@@ -25,7 +25,7 @@ macro_rules! to {
 const READ: &str = "OPTIONS,GET";
 
 /// Everything that is served, the busiest first.
-pub(super) static ROUTES: [Route<ServerApi>; 38] = [
+pub(super) static ROUTES: [Route<ServerApi>; 40] = [
     route("/v1/kv/", "OPTIONS,GET,PUT,DELETE", to!(body kv::kv)),
     route("/v1/health/service/", READ, to!(health::service)),
     route("/v1/catalog/service/", READ, to!(catalog::service)).errors_as_read(),
@@ -60,6 +60,18 @@ pub(super) static ROUTES: [Route<ServerApi>; 38] = [
     route("/v1/health/state/", READ, to!(health::state)).errors_as_read(),
     route("/v1/health/connect/", READ, to!(health::mesh)),
     route("/v1/health/ingress/", READ, to!(health::mesh)),
+    route(
+        "/v1/query",
+        "OPTIONS,GET,POST",
+        to!(body prepared_query::all),
+    )
+    .errors_as_read(),
+    route(
+        "/v1/query/",
+        "OPTIONS,GET,PUT,DELETE",
+        to!(body prepared_query::one),
+    )
+    .errors_as_read(),
     route("/v1/operator/usage", READ, to!(usage::usage)),
     route("/v1/operator/keyring", READ, to!(operator::keyring)),
     route(

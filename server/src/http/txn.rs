@@ -13,6 +13,7 @@ use rollcall_state::txn::is_read_only;
 use rollcall_state::{Command, Reply};
 
 use super::call::Call;
+use super::catalog_write::owner;
 use super::error::refused;
 use super::kv::too_large;
 use super::txn_answer::{self, Outcome};
@@ -66,7 +67,7 @@ async fn write(
         match call
             .propose(Command::Txn(Txn {
                 ops,
-                ..Txn::default()
+                owner: owner(call)?,
             }))
             .await?
         {
