@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
@@ -11,12 +13,14 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use rollcall_api::json;
 use rollcall_api::query::{Query, encode_path};
+use rollcall_rt as rt;
 use serde::Serialize;
 
 use crate::answer::{self, Body};
 use crate::error::Error;
 use crate::link::LinkState;
-use crate::route::{self, Api, Found, Matched};
+use crate::metrics::{Place, RequestMetrics};
+use crate::route::{self, Found, Matched};
 use crate::{Edge, body};
 
 /// Who asks.
@@ -65,6 +69,8 @@ pub struct Call<'a> {
     /// Options.
     pub query: Query<'a>,
     pub(crate) link: &'a LinkState,
+    /// Nanoseconds that it was parked.
+    pub(crate) parked: &'a AtomicU64,
 }
 
 impl fmt::Debug for Call<'_> {
@@ -85,16 +91,31 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Response<Body> {
     link.request_began();
+    let began = rt::Instant::now();
     let (head, mut body) = request.into_parts();
-    let answered = answer(&edge, &link, &client, &head, &mut body).await;
+    let mut counted = Counted {
+        place: RequestMetrics::NOWHERE,
+        parked: AtomicU64::new(0),
+    };
+    let answered = answer(&edge, &link, &client, &head, &mut body, &mut counted).await;
     if !body.is_end_stream() {
         body::discard(body, &head).await;
     }
     link.request_ended(head.version == Version::HTTP_2);
-    answered.unwrap_or_else(|error| {
+    let response = answered.unwrap_or_else(|error| {
         tracing::debug!(method = %head.method, path = head.uri.path(), %client, %error, "request failed");
         error.into_response()
-    })
+    });
+    let parked = Duration::from_nanos(counted.parked.into_inner());
+    let took = began.elapsed().saturating_sub(parked);
+    (edge.requests).count(counted.place, &head.method, response.status(), took);
+    response
+}
+
+/// What is counted of a request.
+struct Counted {
+    place: Place,
+    parked: AtomicU64,
 }
 
 async fn answer(
@@ -103,15 +124,18 @@ async fn answer(
     client: &Client,
     head: &Parts,
     body: &mut Incoming,
+    counted: &mut Counted,
 ) -> Result<Response<Body>, Error> {
     let raw = head.uri.path();
     let path = route::decode_path(raw)
         .ok_or_else(|| Error::bad_request(format!("invalid URL path {raw:?}")))?;
-    let (api, found) = match edge.find(&path) {
+    let (number, found) = match edge.find(&path) {
         Ok(found) => found,
         Err(Some(to)) => return Ok(redirect(head, &to)),
         Err(None) => return Ok(nothing(&path)),
     };
+    let api = &edge.apis[number];
+    counted.place = edge.requests.place(number, found.endpoint);
     if head.method == Method::OPTIONS && !found.allow.is_empty() {
         return Ok(options(found.allow));
     }
@@ -129,6 +153,7 @@ async fn answer(
         pattern: found.pattern,
         rest: found.rest,
         query: Query(head.uri.query().unwrap_or_default()),
+        parked: &counted.parked,
     };
     call.check_place().map_err(|error| match error {
         Error::Internal(_) if found.errors_as_read => Error::of_read(error),
@@ -138,11 +163,11 @@ async fn answer(
 }
 
 impl Edge {
-    /// Who answers a path; else where it redirects to, if anywhere.
-    fn find<'p>(&self, path: &'p str) -> Result<(&dyn Api, Matched<'p>), Option<Cow<'p, str>>> {
-        for api in &self.apis {
+    /// The number of the API that answers a path; else where it redirects to, if anywhere.
+    fn find<'p>(&self, path: &'p str) -> Result<(usize, Matched<'p>), Option<Cow<'p, str>>> {
+        for (number, api) in self.apis.iter().enumerate() {
             match api.find(path) {
-                Found::Endpoint(found) => return Ok((&**api, found)),
+                Found::Endpoint(found) => return Ok((number, found)),
                 Found::Redirect(to) => return Err(Some(to)),
                 Found::Nothing => {}
             }

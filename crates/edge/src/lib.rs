@@ -14,6 +14,7 @@ pub mod body;
 mod error;
 mod handle;
 mod link;
+pub mod metrics;
 mod parking;
 mod route;
 
@@ -94,6 +95,7 @@ impl Default for EdgeConfig {
 pub struct Edge {
     config: EdgeConfig,
     apis: Vec<Arc<dyn Api>>,
+    requests: metrics::RequestMetrics,
     shutdown: CancellationToken,
     parked: AtomicUsize,
     connections: AtomicUsize,
@@ -120,6 +122,7 @@ impl Edge {
     ) -> Arc<Self> {
         Arc::new(Edge {
             config,
+            requests: metrics::RequestMetrics::new(&apis),
             apis,
             shutdown,
             parked: AtomicUsize::new(0),

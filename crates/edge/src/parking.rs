@@ -1,6 +1,7 @@
 //! A blocking query's right to wait: for how long, within the limit, and until what besides.
 
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::Version;
@@ -44,11 +45,15 @@ impl<'a> Parking<'a> {
     /// Too many queries wait.
     pub async fn wait<F: Future>(&mut self, change: F) -> Result<Option<F::Output>, Error> {
         self.take_share()?;
-        tokio::select! {
+        let began = rt::Instant::now();
+        let changed = tokio::select! {
             biased;
-            changed = change => Ok(Some(changed)),
-            () = self.interrupted() => Ok(None),
-        }
+            changed = change => Some(changed),
+            () = self.interrupted() => None,
+        };
+        let parked = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.call.parked.fetch_add(parked, Ordering::Relaxed);
+        Ok(changed)
     }
 
     fn take_share(&mut self) -> Result<(), Error> {

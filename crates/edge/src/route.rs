@@ -23,6 +23,10 @@ pub type Handler<A> = for<'a> fn(&'a A, &'a Call<'a>, &'a mut Incoming) -> Answe
 pub trait Api: Send + Sync + 'static {
     /// Looks a decoded path up.
     fn find<'p>(&self, path: &'p str) -> Found<'p>;
+    /// Patterns of its endpoints by number, for metrics. What is not listed is counted together.
+    fn patterns(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
     /// Answers a request. `endpoint` is what `find` said.
     fn answer<'a>(
         &'a self,
@@ -80,6 +84,10 @@ impl<A> Table<A> {
 impl<A: Send + Sync + 'static> Api for Table<A> {
     fn find<'p>(&self, path: &'p str) -> Found<'p> {
         find(self.routes, path)
+    }
+
+    fn patterns(&self) -> Vec<&'static str> {
+        self.routes.iter().map(|route| route.pattern).collect()
     }
 
     fn answer<'a>(
