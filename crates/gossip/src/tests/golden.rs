@@ -20,7 +20,7 @@ use crate::wire::stream::{StreamMessage, StreamReader};
 use crate::wire::{compress, tags};
 
 /// The bytes of one message in the committed file.
-pub(super) fn golden(name: &str) -> Vec<u8> {
+pub(crate) fn golden(name: &str) -> Vec<u8> {
     let line = include_str!("../../tests/golden/golden.txt")
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))

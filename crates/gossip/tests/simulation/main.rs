@@ -1,5 +1,6 @@
 //! Pools of a few to thousands of members in simulated time: they come together, notice deaths, survive partitions, and do
 //! what Serf does. Same seed, same run.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod failures;
 mod joining;
