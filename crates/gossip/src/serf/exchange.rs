@@ -1,6 +1,6 @@
 //! Joining, and what Serf adds to an exchange of state: clocks, the time of each member's status, who left, recent events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -235,8 +235,9 @@ impl Pool {
             };
             self.leave_intent(now, &intent, out, effects);
         }
+        let left: BTreeSet<&str> = state.left.iter().copied().collect();
         for (node, ltime) in &statuses {
-            if !state.left.contains(node) {
+            if !left.contains(node) {
                 self.join_intent(now, *ltime, node);
             }
         }
