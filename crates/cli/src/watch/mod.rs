@@ -251,6 +251,9 @@ async fn follow<T: Serialize + 'static>(
                 Handled::Failed(why) => bail!("{why}"),
             }
         } else {
+            if last.is_some() && args.format == Format::Table {
+                output::line("")?;
+            }
             print(args.format, &answer.value, &json, &table)?;
         }
         if args.once {
