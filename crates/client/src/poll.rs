@@ -16,7 +16,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A read, again at every change of its index.
 ///
 /// An index that goes back (a restored or another cluster) starts the wait anew, as Consul's documentation asks for. After a
-/// failure the next attempt waits, longer each time and never as long as others.
+/// failure the next attempt waits, longer each time and never as long as others; and it reads without an index, since whoever
+/// answers then may be another cluster, which would keep it waiting for an index that it reaches in days.
 pub struct LongPoll<T> {
     client: Client,
     call: Call,
@@ -50,20 +51,27 @@ impl<T: 'static> LongPoll<T> {
     /// caller may give up; calling it again tries again, after a pause. Cancel-safe.
     pub async fn next(&mut self) -> Result<Answer<T>, Error> {
         loop {
-            if self.failures > 0 {
+            let mut options = self.options.clone();
+            let after_failure = self.failures > 0;
+            if after_failure {
                 tokio::time::sleep(pause(self.failures)).await;
+                options.index = None;
             }
-            let answer =
-                match (self.read)(self.client.clone(), self.call.clone().read(&self.options)).await
-                {
-                    Ok(answer) => answer,
-                    Err(error) => {
-                        self.failures = self.failures.saturating_add(1);
-                        return Err(error);
-                    }
-                };
+            let call = self.call.clone().read(&options);
+            let answer = match (self.read)(self.client.clone(), call).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    self.failures = self.failures.saturating_add(1);
+                    return Err(error);
+                }
+            };
             self.failures = 0;
             match step(self.options.index, answer.index) {
+                // It was read without a wait already.
+                Step::WentBack if after_failure => {
+                    self.options.index = Some(answer.index.max(1));
+                    return Ok(answer);
+                }
                 Step::Changed(index) => {
                     self.options.index = index;
                     return Ok(answer);

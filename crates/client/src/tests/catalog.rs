@@ -147,3 +147,32 @@ async fn a_watch_waits_on_the_index_and_starts_anew_when_it_went_back() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_watch_reads_without_an_index_behind_a_failure_since_another_cluster_may_answer() {
+    let server = Server::start_counting(|count, _| match count {
+        0 => Reply::ok(r#"{"a":[]}"#).index(90),
+        1 => Reply::Cut,
+        // The same: nothing to tell.
+        2 => Reply::ok(r#"{"a":[]}"#).index(90),
+        3 => Reply::Cut,
+        // Another cluster.
+        4 => Reply::ok(r#"{"b":[]}"#).index(7),
+        5 => Reply::ok(r#"{"c":[]}"#).index(8),
+        _ => Reply::Silence,
+    })
+    .await;
+    let client = server.client();
+    let catalog = client.catalog();
+    let mut watch = catalog.watch_services(&Selection::default(), ReadOptions::default());
+    let mut seen = Vec::new();
+    while seen.len() < 5 {
+        let answer = watch.next().await;
+        seen.push(answer.map_or(0, |answer| answer.index));
+    }
+    assert_eq!(seen, [90, 0, 0, 7, 8]);
+    let asked: Vec<String> = (server.asked().into_iter())
+        .map(|asked| asked.path.replace("/v1/catalog/services", ""))
+        .collect();
+    assert_eq!(asked, ["", "?index=90", "", "?index=90", "", "?index=7"]);
+}
