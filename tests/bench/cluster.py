@@ -1,6 +1,6 @@
-"""Three servers of one system on this machine, for tests/bench/kv.py: started, waited for, sampled, ended by their process ids.
+"""Servers of one system on this machine, for kv.py and catalog.py: started, waited for, sampled, ended by their process ids.
 
-Loopback only, ports chosen by the kernel. Both systems keep their data under the same directory, hence on the same disk, with
+Loopback only, ports chosen by the kernel. All keep their data under the same directory, hence on the same disk, with
 the durability they ship with. Only Python's standard library, so that the comparison runs where Python does.
 """
 
@@ -49,13 +49,14 @@ class Cluster:
     """What both systems share."""
 
     name = ""
+    servers = SERVERS
 
     def __init__(self, directory):
         self.directory = pathlib.Path(directory) / self.name
         self.directory.mkdir(parents=True)
         self.processes = []
-        self.ports = free_ports(SERVERS)
-        self.peer_ports = free_ports(SERVERS)
+        ports = free_ports(2 * self.servers)
+        self.ports, self.peer_ports = ports[: self.servers], ports[self.servers :]
 
     def command(self, number):
         raise NotImplementedError
@@ -65,7 +66,7 @@ class Cluster:
         raise NotImplementedError
 
     def start(self):
-        for number in range(SERVERS):
+        for number in range(self.servers):
             log = open(self.directory / f"server-{number}.log", "ab")
             process = subprocess.Popen(self.command(number), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
             log.close()
@@ -153,22 +154,24 @@ class MemoryPeak:
 class Rollcall(Cluster):
     name = "rollcall"
 
-    def __init__(self, directory, binary):
+    def __init__(self, directory, binary, servers=SERVERS, settings=None):
         self.binary = binary
+        self.servers = servers
         super().__init__(directory)
-        for number in range(SERVERS):
+        for number in range(servers):
             config = {
                 "node_name": f"server-{number}",
                 "data_dir": str(self.directory / f"data-{number}"),
                 "server": True,
-                "bootstrap_expect": SERVERS,
+                "bootstrap_expect": servers,
                 "bind_addr": "127.0.0.1",
                 "client_addr": "127.0.0.1",
-                "ports": {"http": self.ports[number], "server": self.peer_ports[number]},
+                "ports": {"http": self.ports[number], "server": self.peer_ports[number], "dns": -1},
                 "retry_join": [f"127.0.0.1:{port}" for port in self.peer_ports],
                 "retry_interval": "500ms",
                 "log_level": "info",
             }
+            config.update(settings or {})
             config.update(json.loads(os.environ.get("ROLLCALL_BENCH_CONFIG", "{}")))
             (self.directory / f"server-{number}.yaml").write_text(json.dumps(config))
 
@@ -194,6 +197,31 @@ class Rollcall(Cluster):
             size += len(chunk)
         connection.close()
         return size
+
+
+class Consul(Cluster):
+    """One server in memory, as `consul agent -dev` is."""
+
+    name = "consul"
+    servers = 1
+
+    def __init__(self, directory, binary, settings=None):
+        self.binary = binary
+        super().__init__(directory)
+        (self.serf_port,) = free_ports(1)
+        off = {"grpc": -1, "grpc_tls": -1, "dns": -1, "serf_wan": -1}
+        config = {"ports": off, "log_level": "warn", "disable_update_check": True, **(settings or {})}
+        (self.directory / "consul.json").write_text(json.dumps(config))
+
+    def command(self, number):
+        return [
+            self.binary, "agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-http-port", str(self.ports[number]),
+            "-server-port", str(self.peer_ports[number]), "-serf-lan-port", str(self.serf_port),
+            "-config-file", str(self.directory / "consul.json"),
+        ]  # fmt: skip
+
+    def answers(self, port):
+        return fetch(port, "/v1/kv/bench-is-there")[0] == 404
 
 
 class Etcd(Cluster):

@@ -64,6 +64,12 @@ pub(super) struct CatalogArgs {
     /// Changes that are made while they are parked
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) changes: u32,
+    /// Servers that take the changes (default: the targets)
+    #[arg(long, value_delimiter = ',')]
+    pub(super) write_target: Vec<String>,
+    /// Say "parked" when all are parked, and wait for a line on standard input before the changes
+    #[arg(long)]
+    pub(super) pause: bool,
 }
 
 impl CatalogArgs {
@@ -71,8 +77,8 @@ impl CatalogArgs {
         format!("bench-{number}")
     }
 
-    /// A registration of one instance with its check.
-    pub(super) fn registration(&self, service: u32, instance: u32, status: &str) -> String {
+    /// A registration of one instance with its check; `version` stands in its meta.
+    pub(super) fn registration(&self, service: u32, instance: u32, version: &str) -> String {
         let node = service.wrapping_mul(self.instances).wrapping_add(instance) % self.nodes;
         let name = self.service(service);
         let id = format!("{name}-{instance}");
@@ -80,8 +86,8 @@ impl CatalogArgs {
             "Node": format!("bench-node-{node}"),
             "Address": format!("10.{}.{}.{}", node >> 16, (node >> 8) & 255, node & 255),
             "Service": {"ID": id, "Service": name, "Port": 8000 + instance % 1000, "Tags": ["bench", "v1"],
-                "Meta": {"version": "1.2.3"}},
-            "Check": {"CheckID": format!("service:{id}"), "Name": "alive", "Status": status, "ServiceID": id,
+                "Meta": {"version": version}},
+            "Check": {"CheckID": format!("service:{id}"), "Name": "alive", "Status": "passing", "ServiceID": id,
                 "Output": "HTTP GET http://127.0.0.1/health: 200 OK"},
         })
         .to_string()
@@ -165,7 +171,11 @@ pub(super) async fn run(args: &CatalogArgs, progress: impl Fn(&str)) -> anyhow::
             }
             if args.parked > 0 {
                 progress(&format!("parking {} queries", args.parked));
-                let woken = parked::run(&store, args).await?;
+                let writers = match args.write_target.is_empty() {
+                    true => store.clone(),
+                    false => ConsulStore::resolve(&args.write_target, &args.token).await?,
+                };
+                let woken = parked::run(&store, &writers, args).await?;
                 text.push_str(&woken.as_text());
                 json["parked_queries"] = woken.as_json();
             }
@@ -187,7 +197,7 @@ async fn register(store: &ConsulStore, args: &CatalogArgs) -> Phase {
         (number < total).then(|| {
             next.set(number + 1);
             let (service, instance) = (number / args.instances, number % args.instances);
-            let body = args.registration(service, instance, "passing");
+            let body = args.registration(service, instance, "1.2.3");
             ("PUT", "/v1/catalog/register".to_owned(), body)
         })
     })
@@ -313,7 +323,7 @@ mod tests {
         let mut nodes = std::collections::BTreeSet::new();
         for service in 0..3 {
             for instance in 0..4 {
-                let body = line.args.registration(service, instance, "passing");
+                let body = line.args.registration(service, instance, "1.2.3");
                 let body: Value = serde_json::from_str(&body).expect("must be JSON");
                 nodes.insert(body["Node"].as_str().expect("must name a node").to_owned());
             }
