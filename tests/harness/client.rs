@@ -41,25 +41,8 @@ impl Client {
         }
     }
 
-    /// Installs it if need be.
-    fn installed(self) -> PathBuf {
-        let install = clients().join("install");
-        let output = Command::new(&install)
-            .arg(self.name())
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap_or_else(|error| panic!("{}: {error}", install.display()));
-        assert!(
-            output.status.success(),
-            "{} {} failed",
-            install.display(),
-            self.name()
-        );
-        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-    }
-
     fn command(self) -> Command {
-        let directory = self.installed();
+        let directory = install(self.name());
         match self {
             Self::Python => {
                 let mut command = Command::new("python3");
@@ -111,6 +94,22 @@ impl Client {
             reader: Some(reader),
         }
     }
+}
+
+/// Installs a client if need be, and returns where it is.
+pub(crate) fn install(name: &str) -> PathBuf {
+    let install = clients().join("install");
+    let output = Command::new(&install)
+        .arg(name)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}", install.display()));
+    assert!(
+        output.status.success(),
+        "{} {name} failed",
+        install.display()
+    );
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
 }
 
 fn clients() -> PathBuf {
@@ -201,12 +200,24 @@ impl Drop for Running {
 /// The whole exercise of a client takes a few seconds.
 const CHECK_BOUND: Duration = Duration::from_secs(60);
 
-/// Runs a client's whole exercise against a server: it ends well, and its last word is "ok".
+/// Runs a client's exercise of the store and its sessions against a server: it ends well, and its last word is "ok".
 ///
 /// # Panics
 /// When it does not.
 pub fn assert_finds_what_it_expects(client: Client, server: &Server) {
-    let running = client.start(&["check", &server.http().to_string(), client.name()]);
+    assert_ends_well(client, "check", server);
+}
+
+/// The same for its exercise of everything else: catalog, health, agent, prepared queries.
+///
+/// # Panics
+/// When it does not.
+pub fn assert_finds_the_catalog(client: Client, server: &Server) {
+    assert_ends_well(client, "catalog", server);
+}
+
+fn assert_ends_well(client: Client, exercise: &str, server: &Server) {
+    let running = client.start(&[exercise, &server.http().to_string(), client.name()]);
     assert_eq!(
         running
             .wait_for_success(CHECK_BOUND)

@@ -19,9 +19,11 @@
 
 pub mod client;
 pub mod cluster;
+pub mod consul;
 pub mod http;
 pub mod level;
 pub mod lock;
+pub mod program;
 pub mod recording;
 pub mod server;
 pub mod strace;

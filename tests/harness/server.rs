@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 
 use crate::http::{self, Connection, Request, Response};
-use crate::wait_for;
+use crate::{consul, wait_for};
 
 /// A server answers its first request within this; a debug build on a busy machine included.
 pub const START_BOUND: Duration = Duration::from_secs(60);
@@ -104,7 +104,7 @@ impl Settings {
     }
 }
 
-fn path_text(path: &Path) -> String {
+pub(crate) fn path_text(path: &Path) -> String {
     path.to_str().expect("test paths must be UTF-8").to_owned()
 }
 
@@ -174,8 +174,13 @@ impl Server {
         self.log.set_extension(format!("{}.log", self.starts));
         let log = File::create(&self.log).expect("the test's directory must be writable");
         let mut words = self.settings.wrapper.clone();
-        words.push(path_text(&self.settings.binary));
-        words.extend(self.settings.arguments(&self.config));
+        match consul::binary() {
+            Some(consul) => words.extend(consul::command(&consul, &self.settings, &self.config)),
+            None => {
+                words.push(path_text(&self.settings.binary));
+                words.extend(self.settings.arguments(&self.config));
+            }
+        }
         let child = Command::new(&words[0])
             .args(&words[1..])
             .stdin(Stdio::null())
@@ -203,7 +208,7 @@ impl Server {
                     self.output()
                 );
             }
-            let answer = self.try_send(&Request::new("GET", "/readyz"));
+            let answer = self.try_send(&self.readiness());
             let answer = match answer {
                 Ok(ready) if ready.status == 200 => {
                     self.try_send(&Request::new("GET", "/v1/kv/is-anybody-there"))
@@ -216,6 +221,14 @@ impl Server {
                 Err(error) => Err(error.to_string()),
             }
         });
+    }
+
+    /// Consul has no `/readyz`; its node is registered when it is in the catalog.
+    fn readiness(&self) -> Request {
+        match consul::binary() {
+            Some(_) => Request::new("GET", &consul::node_path(&self.settings)),
+            None => Request::new("GET", "/readyz"),
+        }
     }
 
     /// Where its HTTP port is.

@@ -1,7 +1,7 @@
-"""py-consul over a running server: `client.py check|hold|contend HOST:PORT ...`.
+"""py-consul over a running server: `client.py check|catalog|hold|contend HOST:PORT ...`.
 
-Says line by line what happens; the suite reads the lines and keeps the time. `check` exercises what people use py-consul
-for and ends with "ok"; `hold` takes a lock and keeps it until it is killed; `contend` waits for the lock, has it for a
+Says line by line what happens; the suite reads the lines and keeps the time. `check` (the store and its sessions) and `catalog`
+(the rest) exercise what people use py-consul for and end with "ok"; `hold` takes a lock and keeps it until it is killed; `contend` waits for the lock, has it for a
 moment, and gives it back.
 """
 
@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import catalog
 import consul
 
 # What Consul's own client puts on the key of a lock; it refuses to share a lock with anything else.
@@ -187,6 +188,9 @@ def main():
     command, address, *rest = sys.argv[1:]
     if command == "check":
         check(address, *rest)
+    elif command == "catalog":
+        catalog.check(connect, address, *rest)
+        say("ok")
     else:
         key, name, ttl, lock_delay = rest
         {"hold": hold, "contend": contend}[command](address, key, name, int(ttl), int(lock_delay))
