@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ReadPolicy;
+use rollcall_metrics::{Counter, Histogram};
 use rollcall_state::{Command, Proposal, Stamp};
 
 use crate::clock::ClusterClock;
@@ -51,6 +52,10 @@ pub struct Consensus {
     sabotage: Sabotage,
     pub(crate) members: Arc<crate::cluster::Members>,
     rounds: Rounds,
+    /// How long writes took here, on the leader.
+    pub(crate) commit_duration: Arc<Histogram>,
+    /// Times the leader changed, as seen here.
+    pub(crate) leader_changes: Arc<Counter>,
     pending_writes: AtomicUsize,
     pending_writes_max: usize,
     pub(crate) caught_up: AtomicBool,
@@ -120,6 +125,8 @@ impl Consensus {
                 raft,
                 members,
                 rounds,
+                commit_duration: Arc::default(),
+                leader_changes: Arc::default(),
                 pending_writes: AtomicUsize::new(0),
                 pending_writes_max: parts.pending_writes_max,
                 caught_up: AtomicBool::new(false),
@@ -135,6 +142,11 @@ impl Consensus {
     /// Whether this server thinks it leads.
     pub fn leads(&self) -> bool {
         self.leader() == Some(self.id)
+    }
+
+    /// Writes that wait for Raft here.
+    pub fn pending_writes(&self) -> usize {
+        self.pending_writes.load(Ordering::Relaxed)
     }
 
     // === writes ===
@@ -194,6 +206,7 @@ impl Consensus {
         let data =
             Proposal::stamp_encoded(at, encoded).expect("the command must have been checked");
         let data = LogData(data);
+        let began = rt::Instant::now();
         let Some(result) = rt::timeout(WRITE_TIMEOUT, self.raft.raft.client_write(data)).await
         else {
             let seconds = WRITE_TIMEOUT.as_secs();
@@ -203,6 +216,7 @@ impl Consensus {
         };
         match result {
             Ok(response) => {
+                self.commit_duration.observe(began.elapsed());
                 let applied = response.data;
                 Written::Applied(Committed {
                     index: applied.index,

@@ -15,6 +15,7 @@ pub mod door;
 pub mod http;
 pub mod identity;
 pub mod leader;
+pub mod metrics;
 pub mod node_rows;
 pub mod prepared_query;
 pub mod raft;

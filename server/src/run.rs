@@ -34,7 +34,7 @@ use crate::rpc::{self, AddressBook};
 use crate::sabotage::Sabotage;
 use crate::session_keeper::SessionKeeper;
 use crate::watch::Watchers;
-use crate::{http, leader, rt};
+use crate::{http, leader, metrics, rt};
 
 /// How long SIGTERM waits for another server to take the leadership.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -374,8 +374,9 @@ fn spawn_tasks(
             () = shutdown.cancelled() => return,
             reason = fatal.wait() => RunError::Storage(reason),
             error = forming.run() => RunError::Forming(error),
+            () = metrics::count_leader_changes(&consensus.raft, &consensus.leader_changes) => return,
             () = leader::run(Arc::clone(&consensus)) => return,
-            () = leader::catch_up(consensus) => return,
+            () = leader::catch_up(Arc::clone(&consensus)) => return,
         };
         tracing::error!(%error, "this server cannot go on");
         failed.send_replace(Some(Arc::new(error)));

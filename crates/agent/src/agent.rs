@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::definition::{CheckResult, Definition, Kind, Status};
 use crate::local::{Effects, Local, LocalError, LocalSettings, Outcome, Source};
+use crate::metrics::SyncMetrics;
 use crate::plan::Writer;
 use crate::registry::Registry;
 use crate::rows::{NodeSpec, ServiceSpec};
@@ -76,6 +77,7 @@ pub struct Agent {
     version: watch::Sender<u64>,
     synced: watch::Sender<u64>,
     sync_fails: AtomicBool,
+    metrics: SyncMetrics,
 }
 
 impl std::fmt::Debug for Agent {
@@ -137,6 +139,7 @@ impl Agent {
             version: watch::Sender::new(1),
             synced: watch::Sender::new(0),
             sync_fails: AtomicBool::new(false),
+            metrics: SyncMetrics::default(),
         }))
     }
 
@@ -171,6 +174,11 @@ impl Agent {
         run(&mut self.local.lock())
     }
 
+    /// How anti-entropy fares.
+    pub fn metrics(&self) -> &SyncMetrics {
+        &self.metrics
+    }
+
     /// Time as `local` counts it.
     pub fn now(&self) -> Duration {
         self.started.elapsed()
@@ -187,11 +195,13 @@ impl Agent {
 
     pub(crate) fn note_synced(&self, version: u64) {
         self.sync_fails.store(false, Ordering::Relaxed);
+        self.metrics.syncs.increment();
         self.synced.send_replace(version);
     }
 
     pub(crate) fn note_sync_failed(&self) {
         self.sync_fails.store(true, Ordering::Relaxed);
+        self.metrics.failures.increment();
         self.synced.send_modify(|_| {});
     }
 

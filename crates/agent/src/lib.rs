@@ -14,6 +14,7 @@ pub mod api;
 pub mod checks;
 pub mod definition;
 pub mod local;
+pub mod metrics;
 pub mod monitor;
 pub mod plan;
 pub mod registration;

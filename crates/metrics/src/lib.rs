@@ -14,6 +14,7 @@
 mod histogram;
 mod interval;
 mod json;
+pub mod process;
 mod registry;
 mod text;
 

@@ -13,6 +13,7 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _};
+use rollcall_metrics::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
 use super::fatal::Fatal;
@@ -45,6 +46,7 @@ struct Inner {
     fatal: Fatal,
     sabotage: Sabotage,
     busy_since: BusySince,
+    append_duration: Arc<Histogram>,
 }
 
 impl Store {
@@ -68,8 +70,10 @@ impl Store {
         let written_end = opened.tail.end_index();
         let tail = Arc::new(Mutex::new(opened.tail));
         let busy_since = BusySince::default();
+        let append_duration = Arc::new(Histogram::default());
         let writer = Writer {
             busy_since: Arc::clone(&busy_since),
+            append_duration: Arc::clone(&append_duration),
             path: opened.path.clone(),
             database: Arc::clone(&database),
             tail: Arc::clone(&tail),
@@ -96,6 +100,7 @@ impl Store {
                 fatal,
                 sabotage,
                 busy_since,
+                append_duration,
             }),
         })
     }
@@ -103,6 +108,11 @@ impl Store {
     /// The first storage error, if there was one.
     pub fn fatal(&self) -> &Fatal {
         &self.inner.fatal
+    }
+
+    /// How long commits took.
+    pub(super) fn append_duration(&self) -> Arc<Histogram> {
+        Arc::clone(&self.inner.append_duration)
     }
 
     /// For how long the disk has not come back from the commit under way.

@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
 use redb::{Database, Durability, TableDefinition, WriteTransaction};
+use rollcall_metrics::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
 use super::fatal::Fatal;
@@ -90,6 +91,8 @@ pub(super) struct Writer {
     pub(super) sabotage: Sabotage,
     /// Since when the commit under way has not come back.
     pub(super) busy_since: BusySince,
+    /// How long commits took.
+    pub(super) append_duration: Arc<Histogram>,
 }
 
 /// Since when the disk has been at work on one commit; `None` between commits.
@@ -220,13 +223,15 @@ impl Writer {
     }
 
     fn commit_timed(&mut self, batch: &[Operation]) -> Result<Where, redb::Error> {
-        *self.busy_since.lock() = Some(crate::rt::Instant::now());
+        let began = crate::rt::Instant::now();
+        *self.busy_since.lock() = Some(began);
         let outcome = match self.append_to_journal(batch) {
             Ok(true) => Ok(Where::Journal),
             Ok(false) => self.commit(batch).map(|()| Where::Redb),
             Err(error) => Err(redb::Error::Io(error)),
         };
         *self.busy_since.lock() = None;
+        self.append_duration.observe(began.elapsed());
         outcome
     }
 

@@ -1,16 +1,32 @@
 //! What Raft says of itself, in our words: who leads, who belongs, who was heard of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::{Instant as _, ServerState};
+
+use rollcall_metrics::Histogram;
 
 use super::{LeaderId, Metrics, RaftHandle, ServerId};
 use crate::rt;
 
 /// Pause before Raft is asked again where no event tells.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How far a server is: log indexes, not the state's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Term.
+    pub term: u64,
+    /// Last entry of the log.
+    pub last: u64,
+    /// Last entry known to be committed.
+    pub committed: u64,
+    /// Last entry applied.
+    pub applied: u64,
+}
 
 impl RaftHandle {
     fn with_metrics<T>(&self, look: impl FnOnce(&Metrics) -> T) -> T {
@@ -47,7 +63,7 @@ impl RaftHandle {
         }
     }
 
-    async fn metrics_changed(&self) {
+    pub(crate) async fn metrics_changed(&self) {
         // Metrics change with every batch; a pause keeps a busy server from looking at each.
         let mut metrics = self.raft.metrics();
         if metrics.changed().await.is_err() {
@@ -59,6 +75,21 @@ impl RaftHandle {
     /// Whether the log holds anything, or a vote was given.
     pub fn initialised(&self) -> bool {
         self.with_metrics(|metrics| metrics.last_log_index.is_some() || metrics.current_term > 0)
+    }
+
+    /// How far this server is.
+    pub fn progress(&self) -> Progress {
+        self.with_metrics(|metrics| Progress {
+            term: metrics.current_term,
+            last: metrics.last_log_index.unwrap_or(0),
+            committed: metrics.local_committed.as_ref().map_or(0, |id| id.index),
+            applied: metrics.last_applied.as_ref().map_or(0, |id| id.index),
+        })
+    }
+
+    /// How long this server took to make batches of its log durable.
+    pub fn append_duration(&self) -> Arc<Histogram> {
+        self.store().append_duration()
     }
 
     /// For how long this server's disk has not come back from a commit of the log.
