@@ -16,7 +16,7 @@ use imbl::OrdMap;
 use crate::Index;
 use crate::absent::Absent;
 use crate::change::{fold, fold_shared};
-use crate::command::{CheckSpec, Status};
+use crate::command::Status;
 use crate::row::{Check, Node, Service};
 
 /// Node and id, both folded.
@@ -24,6 +24,23 @@ pub(crate) type NodeAndId = (Arc<str>, Arc<str>);
 
 /// A name and a [`NodeAndId`].
 pub(crate) type Under = (Arc<str>, Arc<str>, Arc<str>);
+
+/// A node with what is read with it.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeEntry {
+    pub(crate) row: Arc<Node>,
+    pub(crate) indexes: NodeIndexes,
+    /// Checks of the node itself, by folded id: every instance on it shows them.
+    pub(crate) own_checks: OrdMap<Arc<str>, Arc<Check>>,
+}
+
+/// An instance with what is read with it.
+#[derive(Debug, Clone)]
+pub(crate) struct InstanceEntry {
+    pub(crate) row: Arc<Service>,
+    /// Its checks, by folded id. They are few.
+    pub(crate) checks: Arc<[Arc<Check>]>,
+}
 
 /// Of what a folded node carries.
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,21 +85,17 @@ impl ServiceName {
 /// Nodes, services and checks.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Catalog {
-    pub(crate) nodes: OrdMap<Arc<str>, Arc<Node>>,
+    pub(crate) nodes: OrdMap<Arc<str>, NodeEntry>,
     /// Folded id to folded name, for nodes that have an id.
     pub(crate) names_by_id: OrdMap<Arc<str>, Arc<str>>,
-    /// Only nodes that exist.
-    pub(crate) of_node: OrdMap<Arc<str>, NodeIndexes>,
     pub(crate) services: OrdMap<NodeAndId, Arc<Service>>,
     /// The same rows under the service's folded name.
-    pub(crate) instances: OrdMap<Under, Arc<Service>>,
+    pub(crate) instances: OrdMap<Under, InstanceEntry>,
     /// Only folded names that have instances.
     pub(crate) of_service: OrdMap<Arc<str>, ServiceIndexes>,
     /// By the name as it is spelt.
     pub(crate) names: OrdMap<Arc<str>, ServiceName>,
     pub(crate) checks: OrdMap<NodeAndId, Arc<Check>>,
-    /// The same rows: (node, service id or "", check id).
-    pub(crate) checks_of: OrdMap<Under, Arc<Check>>,
     /// The same rows: (folded status, node, check id).
     pub(crate) by_status: OrdMap<Under, Arc<Check>>,
     /// By folded status, of its last change: the three that mean something once they were seen, others while there are checks in them.
@@ -140,7 +153,7 @@ impl CatalogIndexes {
 
 impl Catalog {
     pub(crate) fn node_row(&self, name: &str) -> Option<&Arc<Node>> {
-        self.nodes.get(&*fold(name))
+        self.nodes.get(&*fold(name)).map(|entry| &entry.row)
     }
 
     pub(crate) fn service_row(&self, node: &str, id: &str) -> Option<&Arc<Service>> {
@@ -168,15 +181,23 @@ impl Catalog {
     }
 
     /// Checks of a service of a node, or with "" of the node itself; both folded.
-    pub(crate) fn checks_below<'a>(
-        &'a self,
-        node: &'a Arc<str>,
-        service: &'a Arc<str>,
-    ) -> impl Iterator<Item = (&'a Under, &'a Arc<Check>)> + 'a {
-        let first = (node.clone(), service.clone(), Arc::default());
-        self.checks_of
-            .range((Bound::Included(first), Bound::Unbounded))
-            .take_while(move |((n, s, _), _)| s == service && n == node)
+    pub(crate) fn checks_below(&self, node: &Arc<str>, service: &Arc<str>) -> Vec<Arc<Check>> {
+        if service.is_empty() {
+            let entry = self.nodes.get(&**node);
+            return entry.map_or(Vec::new(), |e| e.own_checks.values().cloned().collect());
+        }
+        let entry = self.instance_entry(&(node.clone(), service.clone()));
+        entry.map_or(Vec::new(), |e| e.checks.to_vec())
+    }
+
+    pub(crate) fn instance_key(&self, (node, id): &NodeAndId) -> Option<Under> {
+        let service = self.services.get(&(node.clone(), id.clone()))?;
+        let name = fold_shared(&service.spec.service);
+        Some((name, node.clone(), id.clone()))
+    }
+
+    fn instance_entry(&self, key: &NodeAndId) -> Option<&InstanceEntry> {
+        self.instances.get(&self.instance_key(key)?)
     }
 
     /// Rows under a folded name.
@@ -209,21 +230,15 @@ impl Catalog {
         let id = fold_shared(&node.spec.id);
         let index = node.modify_index;
         self.indexes.nodes = self.indexes.nodes.max(index);
-        if !self.of_node.contains_key(&*name) {
-            let indexes = NodeIndexes {
-                checks: node.create_index,
-                ..NodeIndexes::default()
-            };
-            self.of_node.insert(name.clone(), indexes);
-        } else if self.services_on(&name).next().is_some() {
+        if self.services_on(&name).next().is_some() {
             self.indexes.instances = self.indexes.instances.max(index);
         }
         self.gone_nodes.exhume(&name);
         if let Some(old) = self.nodes.get(&*name)
-            && !old.spec.id.is_empty()
-            && !old.spec.id.eq_ignore_ascii_case(&id)
+            && !old.row.spec.id.is_empty()
+            && !old.row.spec.id.eq_ignore_ascii_case(&id)
         {
-            let old_id = fold_shared(&old.spec.id);
+            let old_id = fold_shared(&old.row.spec.id);
             self.names_by_id.remove(&*old_id);
             self.gone_nodes.bury(old_id, index);
         }
@@ -231,18 +246,31 @@ impl Catalog {
             self.gone_nodes.exhume(&id);
             self.names_by_id.insert(id, name.clone());
         }
-        self.nodes.insert(name, node);
+        match self.nodes.get_mut(&*name) {
+            Some(entry) => entry.row = node,
+            None => {
+                let indexes = NodeIndexes {
+                    checks: node.create_index,
+                    ..NodeIndexes::default()
+                };
+                let entry = NodeEntry {
+                    row: node,
+                    indexes,
+                    own_checks: OrdMap::new(),
+                };
+                self.nodes.insert(name, entry);
+            }
+        }
     }
 
     /// Takes a node's row out; its services and checks are gone before.
     pub(crate) fn remove_node(&mut self, name: &Arc<str>, index: Index) -> Option<Arc<Node>> {
-        let node = self.nodes.remove(&**name)?;
+        let node = self.nodes.remove(&**name)?.row;
         let id = fold_shared(&node.spec.id);
         if self.names_by_id.get(&*id).is_some_and(|n| n == name) {
             self.names_by_id.remove(&*id);
             self.gone_nodes.bury(id, index);
         }
-        self.of_node.remove(&**name);
         self.gone_nodes.bury(name.clone(), index);
         self.indexes.nodes = index;
         self.indexes.removed = index;
@@ -260,9 +288,14 @@ impl Catalog {
         let key = (node, fold_shared(&service.spec.id));
         let old = self.services.insert(key.clone(), service.clone());
         let mut names_changed = self.name_mentions(&service, true);
+        let mut checks = Arc::default();
         if let Some(old) = &old {
             names_changed |= self.name_mentions(old, false);
             let old_name = fold_shared(&old.spec.service);
+            let old_key = (old_name.clone(), key.0.clone(), key.1.clone());
+            if let Some(entry) = self.instances.get(&old_key) {
+                checks = entry.checks.clone();
+            }
             if old_name != name {
                 self.forget_instance(&old_name, &key, index);
             }
@@ -283,7 +316,11 @@ impl Catalog {
             }
         };
         self.of_service.insert(name.clone(), indexes);
-        self.instances.insert((name, key.0.clone(), key.1), service);
+        let entry = InstanceEntry {
+            row: service,
+            checks,
+        };
+        self.instances.insert((name, key.0.clone(), key.1), entry);
         self.note_instance(&key.0, index, names_changed);
     }
 
@@ -298,8 +335,8 @@ impl Catalog {
     }
 
     fn note_instance(&mut self, node: &str, index: Index, names_changed: bool) {
-        if let Some(of_node) = self.of_node.get_mut(node) {
-            of_node.services = of_node.services.max(index);
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.indexes.services = node.indexes.services.max(index);
         }
         self.indexes.instances = self.indexes.instances.max(index);
         if names_changed {
@@ -351,100 +388,6 @@ impl Catalog {
         changed
     }
 
-    // === checks ===
-
-    /// Puts a row in, new or in the place of another. `index`: of the write.
-    pub(crate) fn put_check(&mut self, mut check: Check, index: Index) {
-        let node = self.node_key(&check.spec.node);
-        self.share_check(&mut check, &node);
-        let check = Arc::new(check);
-        let key = (node, fold_shared(&check.spec.check_id));
-        if let Some(old) = self.checks.insert(key.clone(), check.clone()) {
-            self.unlink_check(&key, &old, &check, index);
-        }
-        let status = self.status_key(&check.spec.status);
-        self.checks_of
-            .insert(below_key(&key, &check.spec), check.clone());
-        self.by_status.insert(
-            (status.clone(), key.0.clone(), key.1.clone()),
-            check.clone(),
-        );
-        self.raise_status(status, index);
-        self.note_check(&key.0, &check, index);
-    }
-
-    /// Takes a row out.
-    pub(crate) fn remove_check(&mut self, key: &NodeAndId, index: Index) -> Option<Arc<Check>> {
-        let check = self.checks.remove(key)?;
-        self.checks_of.remove(&below_key(key, &check.spec));
-        self.leave_status(key, &check.spec.status, index);
-        self.note_check(&key.0, &check, index);
-        self.indexes.removed = index;
-        Some(check)
-    }
-
-    /// Takes the old row from where the new one does not come.
-    fn unlink_check(&mut self, key: &NodeAndId, old: &Check, new: &Check, index: Index) {
-        if !old
-            .spec
-            .service_id
-            .eq_ignore_ascii_case(&new.spec.service_id)
-        {
-            self.checks_of.remove(&below_key(key, &old.spec));
-        }
-        if old.spec.status != new.spec.status {
-            self.leave_status(key, &old.spec.status, index);
-        }
-        self.note_check(&key.0, old, index);
-    }
-
-    fn leave_status(&mut self, (node, id): &NodeAndId, status: &Status, index: Index) {
-        let status_key = self.status_key(status);
-        let key = (status_key, node.clone(), id.clone());
-        self.by_status.remove(&key);
-        let (status_key, ..) = key;
-        // Words that clients make up must not stay behind for ever.
-        let made_up = matches!(Status::parse(&status_key), Status::Other(_));
-        if made_up && Self::under(&self.by_status, &status_key).next().is_none() {
-            self.of_status.remove(&*status_key);
-            self.indexes.states_left = index;
-        } else {
-            self.raise_status(status_key, index);
-        }
-    }
-
-    fn note_check(&mut self, node: &str, check: &Check, index: Index) {
-        if let Some(of_node) = self.of_node.get_mut(node) {
-            of_node.checks = of_node.checks.max(index);
-            if check.spec.service_id.is_empty() {
-                of_node.node_checks = of_node.node_checks.max(index);
-            }
-        }
-        if !check.spec.service_id.is_empty()
-            && let Some(of_service) = self.of_service.get_mut(&*fold_shared(&check.service_name))
-        {
-            of_service.checks = of_service.checks.max(index);
-        }
-        self.indexes.checks = self.indexes.checks.max(index);
-    }
-
-    pub(crate) fn raise_status(&mut self, status: Arc<str>, index: Index) {
-        let changed = self.of_status.entry(status).or_default();
-        *changed = index.max(*changed);
-    }
-
-    /// The key of a status, shared with the one that is there.
-    fn status_key(&self, status: &Status) -> Arc<str> {
-        let folded = match status {
-            Status::Other(other) => return fold_shared(other),
-            Status::Passing | Status::Warning | Status::Critical => status.as_str(),
-        };
-        match self.of_status.get_key_value(folded) {
-            Some((key, _)) => key.clone(),
-            None => Arc::from(folded),
-        }
-    }
-
     // === restores and collecting ===
 
     /// Lifts the indexes of lists and of what is absent: what was restored is another answer than what was there.
@@ -478,10 +421,6 @@ impl Catalog {
         let done = self.gone_nodes.reap(up_to, max);
         self.gone_services.reap(up_to, max - done);
     }
-}
-
-fn below_key((node, id): &NodeAndId, spec: &CheckSpec) -> Under {
-    (node.clone(), fold_shared(&spec.service_id), id.clone())
 }
 
 fn rows_of_node<'a, T>(

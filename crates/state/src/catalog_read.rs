@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::catalog::{Catalog, NodeIndexes, ServiceName, Under};
-use crate::change::{ANY_STATE, fold};
+use crate::catalog::{Catalog, NodeEntry, ServiceName, Under};
+use crate::change::{ANY_STATE, fold, fold_shared};
 use crate::command::Status;
 use crate::row::{Check, Node, Service};
 use crate::{Answer, Index};
@@ -93,7 +93,7 @@ impl Catalog {
 
     pub(crate) fn node_by_id(&self, id: &str) -> Option<Arc<Node>> {
         let name = self.names_by_id.get(&*fold(id))?;
-        self.nodes.get(name).cloned()
+        self.nodes.get(name).map(|entry| entry.row.clone())
     }
 
     pub(crate) fn service(&self, node: &str, id: &str) -> Answer<Option<Arc<Service>>> {
@@ -111,34 +111,31 @@ impl Catalog {
     // === nodes ===
 
     pub(crate) fn list(&self) -> Answer<Vec<Arc<Node>>> {
-        Answer::new(self.indexes.nodes, self.nodes.values().cloned().collect())
+        let rows = self.nodes.values().map(|entry| entry.row.clone());
+        Answer::new(self.indexes.nodes, rows.collect())
     }
 
     pub(crate) fn node_services(&self, name_or_id: &str) -> Answer<Option<NodeServices>> {
         let asked = fold(name_or_id);
         let by_id = || self.nodes.get(self.names_by_id.get(&*asked)?);
-        let Some(node) = self.nodes.get(&*asked).or_else(by_id) else {
+        let Some(NodeEntry { row, indexes, .. }) = self.nodes.get(&*asked).or_else(by_id) else {
             return Answer::new(self.gone_nodes.index_of(&asked), None);
         };
-        let name = fold(&node.spec.node);
+        let name = fold(&row.spec.node);
         let services = self.services_on(&name).map(|(_, s)| s.clone()).collect();
-        let index = node.modify_index.max(self.indexes_of_node(&name).services);
-        let node = node.clone();
+        let index = row.modify_index.max(indexes.services);
+        let node = row.clone();
         Answer::new(index, Some(NodeServices { node, services }))
     }
 
     pub(crate) fn checks_of_node(&self, node: &str) -> Answer<Vec<Arc<Check>>> {
         let node = fold(node);
-        let index = match self.of_node.get(&*node) {
-            Some(of_node) => of_node.checks,
+        let index = match self.nodes.get(&*node) {
+            Some(entry) => entry.indexes.checks,
             None => self.gone_nodes.index_of(&node),
         };
         let rows = self.checks_on(&node).map(|(_, check)| check.clone());
         Answer::new(index, rows.collect())
-    }
-
-    fn indexes_of_node(&self, node: &str) -> NodeIndexes {
-        self.of_node.get(node).copied().unwrap_or_default()
     }
 
     // === services ===
@@ -148,7 +145,10 @@ impl Catalog {
     }
 
     pub(crate) fn all_instances(&self) -> Answer<Vec<Instance>> {
-        let rows = self.instances.iter().map(|(key, s)| self.instance(key, s));
+        let rows = self.instances.iter().map(|(key, entry)| Instance {
+            node: self.node_of(key).row.clone(),
+            service: entry.row.clone(),
+        });
         Answer::new(self.indexes.instances, rows.collect())
     }
 
@@ -159,10 +159,11 @@ impl Catalog {
         };
         let mut index = of_service.instances;
         let mut rows = Vec::new();
-        for (key, service) in Self::under(&self.instances, &name) {
-            let instance = self.instance(key, service);
-            index = index.max(instance.node.modify_index);
-            rows.push(instance);
+        for (key, entry) in Self::under(&self.instances, &name) {
+            let node = self.node_of(key).row.clone();
+            index = index.max(node.modify_index);
+            let service = entry.row.clone();
+            rows.push(Instance { node, service });
         }
         Answer::new(index, rows)
     }
@@ -174,17 +175,16 @@ impl Catalog {
         };
         let mut index = of_service.instances.max(of_service.checks);
         let mut rows = Vec::new();
-        for (key, service) in Self::under(&self.instances, &name) {
-            let Instance { node, service } = self.instance(key, service);
-            let (_, node_name, id) = key;
-            let of_node = self.indexes_of_node(node_name);
-            index = index.max(node.modify_index).max(of_node.node_checks);
-            let of_the_node = Arc::default();
-            let checks = self
-                .checks_below(node_name, &of_the_node)
-                .chain(self.checks_below(node_name, id))
-                .map(|(_, check)| check.clone())
-                .collect();
+        for (key, entry) in Self::under(&self.instances, &name) {
+            let of_node = self.node_of(key);
+            let node = of_node.row.clone();
+            index = index
+                .max(node.modify_index)
+                .max(of_node.indexes.node_checks);
+            let service = entry.row.clone();
+            let mut checks = Vec::with_capacity(of_node.own_checks.len() + entry.checks.len());
+            checks.extend(of_node.own_checks.values().cloned());
+            checks.extend_from_slice(&entry.checks);
             rows.push(InstanceHealth {
                 node,
                 service,
@@ -201,10 +201,9 @@ impl Catalog {
             return self.gone_services.index_of(&name);
         };
         let index = of_service.instances.max(of_service.checks);
-        Self::under(&self.instances, &name).fold(index, |index, ((_, node, _), _)| {
-            let of_node = self.indexes_of_node(node).node_checks;
-            let row = self.nodes.get(&**node).map_or(0, |node| node.modify_index);
-            index.max(of_node).max(row)
+        Self::under(&self.instances, &name).fold(index, |index, (key, _)| {
+            let NodeEntry { row, indexes, .. } = self.node_of(key);
+            index.max(row.modify_index).max(indexes.node_checks)
         })
     }
 
@@ -213,30 +212,24 @@ impl Catalog {
         let Some(of_service) = self.of_service.get(&*name) else {
             return Answer::new(self.gone_services.index_of(&name), Vec::new());
         };
-        let mut rows: Vec<(&Under, Arc<Check>)> = Vec::new();
-        for (_, node, id) in Self::under(&self.instances, &name).map(|(key, _)| key) {
-            rows.extend(
-                self.checks_below(node, id)
-                    .map(|(key, check)| (key, check.clone())),
-            );
-        }
+        let entries = Self::under(&self.instances, &name);
+        let mut rows: Vec<(&Arc<str>, Arc<Check>)> = entries
+            .flat_map(|((_, node, _), entry)| entry.checks.iter().map(move |c| (node, c.clone())))
+            .collect();
         let mut index = of_service.checks;
         if rows.is_empty() {
             index = index.max(self.gone_services.watermark());
         }
         // By node and check, as the other lists of checks.
-        rows.sort_by(|((node, _, id), _), ((other, _, other_id), _)| {
-            (node, id).cmp(&(other, other_id))
+        rows.sort_by_cached_key(|(node, check)| {
+            (Arc::clone(node), fold_shared(&check.spec.check_id))
         });
         Answer::new(index, rows.into_iter().map(|(_, check)| check).collect())
     }
 
-    fn instance(&self, (_, node, _): &Under, service: &Arc<Service>) -> Instance {
+    fn node_of(&self, (_, node, _): &Under) -> &NodeEntry {
         let node = self.nodes.get(&**node);
-        Instance {
-            node: node.expect("a service's node must be there").clone(),
-            service: service.clone(),
-        }
+        node.expect("a service's node must be there")
     }
 
     // === states ===

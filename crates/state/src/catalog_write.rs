@@ -141,7 +141,7 @@ impl Write<'_> {
                         ))
                     })?;
                     // A rename: the old name goes with everything on it; the row keeps its CreateIndex.
-                    existing = self.tables.catalog.nodes.get(&*known).cloned();
+                    existing = self.tables.catalog.node_row(&known).cloned();
                     self.node_delete(&known);
                 }
                 None => self.name_is_free(spec, true).map_err(|why| {
@@ -153,7 +153,7 @@ impl Write<'_> {
             }
         }
         let renamed = existing.is_some();
-        let existing = existing.or_else(|| self.tables.catalog.nodes.get(&*name).cloned());
+        let existing = existing.or_else(|| self.tables.catalog.node_row(&name).cloned());
         if let Some(old) = &existing
             && !renamed
             && old.spec == *spec
@@ -279,9 +279,7 @@ impl Write<'_> {
 
     /// Checks show the name and tags of their service.
     fn checks_follow(&mut self, (node, id): &NodeAndId, spec: &ServiceSpec) {
-        let below = self.tables.catalog.checks_below(node, id);
-        let checks: Vec<Arc<Check>> = below.map(|(_, check)| check.clone()).collect();
-        for old in checks {
+        for old in self.tables.catalog.checks_below(node, id) {
             let check = Check {
                 service_name: spec.service.clone(),
                 service_tags: spec.tags.clone(),
@@ -298,12 +296,9 @@ impl Write<'_> {
         if !self.tables.catalog.services.contains_key(key) {
             return false;
         }
-        let below = self.tables.catalog.checks_below(&key.0, &key.1);
-        let checks: Vec<NodeAndId> = below
-            .map(|((n, _, id), _)| (n.clone(), id.clone()))
-            .collect();
-        for check in checks {
-            self.check_remove(&check);
+        for check in self.tables.catalog.checks_below(&key.0, &key.1) {
+            let id = fold_shared(&check.spec.check_id);
+            self.check_remove(&(key.0.clone(), id));
         }
         if let Some(service) = self.tables.catalog.remove_service(key, self.index) {
             self.touch_service(&key.0, &service.spec.service);
@@ -380,7 +375,7 @@ impl Write<'_> {
     /// A folded node whose row or services changed, by its name and by its id.
     fn touch_node(&mut self, name: &Arc<str>) {
         self.touch(Topic::Node(name.clone()));
-        if let Some(node) = self.tables.catalog.nodes.get(&**name)
+        if let Some(node) = self.tables.catalog.node_row(name)
             && !node.spec.id.is_empty()
         {
             let id = fold_shared(&node.spec.id);

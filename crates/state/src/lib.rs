@@ -12,6 +12,7 @@ mod catalog;
 mod catalog_read;
 mod catalog_write;
 pub mod change;
+mod check_table;
 pub mod codec;
 pub mod command;
 mod grave;

@@ -78,7 +78,7 @@ impl Catalog {
     }
 
     pub(crate) fn share_service(&self, service: &mut Service, node: &Arc<str>, name: &Arc<str>) {
-        if let Some(row) = self.nodes.get(&**node) {
+        if let Some(row) = self.node_row(node) {
             share(&mut service.node, &row.spec.node);
             share(&mut service.owner, &row.owner);
         }
@@ -88,12 +88,12 @@ impl Catalog {
             service.share_with(old);
         }
         if let Some((_, sibling)) = Self::under(&self.instances, name).next() {
-            service.share_with(sibling);
+            service.share_with(&sibling.row);
         }
     }
 
     pub(crate) fn share_check(&self, check: &mut Check, node: &Arc<str>) {
-        if let Some(row) = self.nodes.get(&**node) {
+        if let Some(row) = self.node_row(node) {
             share(&mut check.spec.node, &row.spec.node);
             share(&mut check.owner, &row.owner);
         }
@@ -113,8 +113,8 @@ impl Catalog {
         }
         let name = fold_shared(&service.spec.service);
         let sibling = Self::under(&self.instances, &name).next();
-        if let Some(((_, node, id), _)) = sibling
-            && let Some((_, sibling)) = self.checks_below(node, id).next()
+        if let Some((_, entry)) = sibling
+            && let Some(sibling) = entry.checks.first()
         {
             check.share_with(sibling);
         }

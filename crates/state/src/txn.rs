@@ -249,7 +249,7 @@ fn node_row<'a>(tables: &'a Tables, op: &TxnNodeOp) -> Option<&'a Arc<Node>> {
     }
     let id = crate::change::fold(&op.node.id);
     let name = tables.catalog.names_by_id.get(&*id)?;
-    tables.catalog.nodes.get(&**name)
+    tables.catalog.node_row(name)
 }
 
 fn node_get(tables: &Tables, op: &TxnNodeOp) -> OpResult {

@@ -270,9 +270,9 @@ fn put_index_row(tables: &mut Tables, number: u16, body: &[u8]) -> Result<Index,
     match number {
         number::OF_NODE => {
             let row: OfNode<String> = decode(number, body)?;
-            if let Some(of_node) = tables.catalog.of_node.get_mut(&*row.name) {
-                of_node.services = row.services;
-                of_node.node_checks = row.node_checks;
+            if let Some(node) = tables.catalog.nodes.get_mut(&*row.name) {
+                node.indexes.services = row.services;
+                node.indexes.node_checks = row.node_checks;
             }
             Ok(row.services.max(row.node_checks))
         }
@@ -296,8 +296,8 @@ fn put_index_row(tables: &mut Tables, number: u16, body: &[u8]) -> Result<Index,
                 number::MARK => tables.kv.graves.set_mark(name.into(), index),
                 number::SESSIONS_OF_NODE => tables.sessions.raise_node(&name, index),
                 number::CHECKS_OF_NODE => {
-                    if let Some(of_node) = tables.catalog.of_node.get_mut(&*name) {
-                        of_node.checks = of_node.checks.max(index);
+                    if let Some(node) = tables.catalog.nodes.get_mut(&*name) {
+                        node.indexes.checks = node.indexes.checks.max(index);
                     }
                 }
                 number::OF_STATUS => tables.catalog.raise_status(name.into(), index),

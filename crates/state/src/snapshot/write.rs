@@ -162,7 +162,7 @@ impl Walk {
                     out.put(number::SESSION, &**s)
                 }),
                 3 => self.rows(&tables.catalog.nodes, out, |_, n, out| {
-                    out.put(number::NODE, &**n)
+                    out.put(number::NODE, &*n.row)
                 }),
                 4 => self.pairs(&tables.catalog.services, out, |s, out| {
                     out.put(number::SERVICE, &**s)
@@ -192,8 +192,8 @@ impl Walk {
                 10 => self.rows(tables.sessions.by_node(), out, |node, of_node, out| {
                     out.put(number::SESSIONS_OF_NODE, &named(node, of_node.index))
                 }),
-                11 => self.rows(&tables.catalog.of_node, out, |node, of_node, out| {
-                    out.put(number::CHECKS_OF_NODE, &named(node, of_node.checks))
+                11 => self.rows(&tables.catalog.nodes, out, |name, node, out| {
+                    out.put(number::CHECKS_OF_NODE, &named(name, node.indexes.checks))
                 }),
                 12..=16 => self.catalog_rows(&tables.catalog, out),
                 _ => return true,
@@ -212,11 +212,11 @@ impl Walk {
     /// What only the indexes of the catalog know.
     fn catalog_rows(&mut self, catalog: &Catalog, out: &mut RowWriter) -> bool {
         match self.table {
-            12 => self.rows(&catalog.of_node, out, |name, of_node, out| {
+            12 => self.rows(&catalog.nodes, out, |name, node, out| {
                 let row = OfNode {
                     name: &**name,
-                    services: of_node.services,
-                    node_checks: of_node.node_checks,
+                    services: node.indexes.services,
+                    node_checks: node.indexes.node_checks,
                 };
                 out.put(number::OF_NODE, &row)
             }),
