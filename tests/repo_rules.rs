@@ -227,9 +227,16 @@ fn first_columns(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_endpoints_in_the_readme_are_those_that_are_routed() {
-    let routes =
-        fs::read_to_string(root().join("server/src/http/route.rs")).expect("it must be there");
-    let routes = routes.split("#[cfg(test)]").next().unwrap_or_default();
+    // The tables of servers and agents.
+    let tables = ["server/src/http/table.rs", "crates/agent/src/api/mod.rs"];
+    let routes: String = tables
+        .iter()
+        .map(|table| {
+            let text = fs::read_to_string(root().join(table)).expect("it must be there");
+            let table = text.split("#[cfg(test)]").next().unwrap_or_default();
+            table.to_owned()
+        })
+        .collect();
     let routed: BTreeSet<String> = routes
         .split('"')
         .filter(|text| {
