@@ -141,3 +141,31 @@ fn servers_that_all_come_back_at_other_addresses_find_each_other_by_their_ids() 
     assert_eq!(cluster.servers[2].put("/v1/kv/kept", "2").status, 200);
     assert_eq!(ids(&cluster), before);
 }
+
+/// A departure is not an outage: the two that stay are the whole cluster then, and bear it that nobody comes back.
+#[test]
+fn a_server_told_to_leave_is_taken_out_and_its_next_start_lets_it_in_again() {
+    let mut cluster = Cluster::start_with(|settings| {
+        let leaves = Value::Bool(true);
+        settings
+            .more
+            .insert("leave_on_terminate".to_owned(), leaves);
+    });
+    // The leader is the harder case: it has to hand over before it can be taken out.
+    let leaver = cluster.leader();
+    let stays = (leaver + 1) % 3;
+    let address = cluster.servers[leaver].server_address();
+    let exit = cluster.servers[leaver].stop();
+    assert!(exit.status.success(), "{}", exit.output);
+    let now = configuration(&cluster.servers[stays]).expect("it must answer");
+    assert!(
+        now.len() == 2 && now.iter().all(|(_, at, voter)| *voter && *at != address),
+        "{now:?}\n{}",
+        exit.output
+    );
+    assert_eq!(cluster.servers[stays].put("/v1/kv/kept", "1").status, 200);
+    cluster.servers[leaver].start();
+    cluster.wait_until_all_answer();
+    cluster.wait_until_caught_up();
+    assert_eq!(cluster.servers[leaver].get("/v1/kv/kept?raw").text(), "1");
+}

@@ -6,8 +6,9 @@
 //!  read ── Rounds (one read-index round for all that wait) ── wait until applied here ── snapshot
 //! ```
 //! A write that is surely not proposed (the one asked does not lead, nothing was sent) waits for a leader up to
-//! [`HOLD`]; one that may have been is answered "outcome unknown".
+//! [`HOLD`] (`hold`); one that may have been is answered "outcome unknown".
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,26 +20,26 @@ use rollcall_metrics::{Counter, Histogram};
 use rollcall_state::{Command, Proposal, Stamp};
 
 use crate::clock::ClusterClock;
-use crate::cluster::messages::{self, Forwarded, Method, ReadIndexReply};
+use crate::cluster::messages::{Forwarded, Method, ReadIndexReply};
 use crate::door::{Committed, ProposeError, ReadError};
 use crate::raft::{LogData, Published, RaftHandle, ServerId};
 use crate::rounds::{self, RoundError, Rounds};
-use crate::rpc::{self, CallError};
+use crate::rpc;
 use crate::rt::{self, Instant};
 use crate::sabotage::Sabotage;
 use crate::session_keeper::SessionKeeper;
 use crate::watch::Watchers;
 
 mod door;
+mod hold;
 
-/// How long a request that surely changed nothing waits for a leader (Consul's `rpc_hold_timeout`).
-pub const HOLD: Duration = Duration::from_secs(7);
+pub use self::hold::HOLD;
+use self::hold::{Asked, Attempt};
+
 /// How long a proposed write is waited for before its outcome is called unknown.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one read-index round may take, on the leader or on the way to it.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause before asking again whether there is a leader, where no event tells it.
-const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
 /// Raft with what stands around it.
 pub struct Consensus {
@@ -84,12 +85,15 @@ impl Drop for Pending<'_> {
     }
 }
 
-/// How a write ended at the server it was proposed to.
-enum Written {
-    Applied(Committed),
-    /// Surely not proposed.
-    NotLeader,
-    Failed(ProposeError),
+/// What a forwarded write's end is to the one who wrote.
+fn decided(forwarded: Forwarded) -> Attempt<Committed, ProposeError> {
+    ControlFlow::Break(match forwarded {
+        Forwarded::Applied { index, reply } => Ok(Committed { index, reply }),
+        Forwarded::NotLeader => return ControlFlow::Continue(()),
+        Forwarded::Busy(limit) => Err(ProposeError::Busy(limit)),
+        Forwarded::Refused(why) => Err(ProposeError::Refused(why)),
+        Forwarded::Unknown(why) => Err(ProposeError::Unknown(why)),
+    })
 }
 
 impl std::fmt::Debug for Consensus {
@@ -154,38 +158,28 @@ impl Consensus {
     /// Proposes a command here or at the leader.
     pub async fn write(&self, command: &Command) -> Result<Committed, ProposeError> {
         let encoded = command.encode();
-        let deadline = Instant::now() + HOLD;
-        loop {
-            let written = match self.leader() {
-                Some(leader) if leader == self.id => self.write_here(&encoded).await,
-                Some(leader) => self.write_there(leader, encoded.clone()).await,
-                None => Written::NotLeader,
-            };
-            match written {
-                Written::Applied(committed) => return Ok(committed),
-                Written::Failed(error) => return Err(error),
-                Written::NotLeader => {}
+        self.hold(|leader| {
+            let encoded = encoded.clone();
+            async move {
+                if leader == self.id {
+                    return decided(self.write_locally(&encoded).await);
+                }
+                let patience = WRITE_TIMEOUT + ROUND_TIMEOUT;
+                match self.ask(leader, Method::Forward, encoded, patience).await {
+                    Asked::Answered(forwarded) => decided(forwarded),
+                    Asked::NotDone => ControlFlow::Continue(()),
+                    Asked::Unknown(why) => ControlFlow::Break(Err(ProposeError::Unknown(why))),
+                }
             }
-            if let Some(reason) = self.raft.fatal.reason() {
-                return Err(ProposeError::Stopping(reason));
-            }
-            if Instant::now() >= deadline {
-                return Err(ProposeError::NoLeader);
-            }
-            rt::sleep(RETRY_PAUSE).await;
-        }
+        })
+        .await
     }
 
-    /// Proposes an encoded command at this server, without forwarding.
-    pub async fn write_locally(&self, encoded: &Bytes) -> Forwarded {
-        match self.write_here(encoded).await {
-            Written::Applied(Committed { index, reply }) => Forwarded::Applied { index, reply },
-            Written::NotLeader => Forwarded::NotLeader,
-            Written::Failed(ProposeError::Busy(limit)) => Forwarded::Busy(limit),
-            Written::Failed(ProposeError::NoLeader) => Forwarded::NotLeader,
-            Written::Failed(error @ (ProposeError::Unknown(_) | ProposeError::Stopping(_))) => {
-                Forwarded::Unknown(error.to_string())
-            }
+    /// Proposes only while this server leads: for the leader's own duties.
+    pub async fn write_as_leader(&self, command: &Command) -> Result<Committed, ProposeError> {
+        match decided(self.write_locally(&command.encode()).await) {
+            ControlFlow::Break(result) => result,
+            ControlFlow::Continue(()) => Err(ProposeError::NoLeader),
         }
     }
 
@@ -196,74 +190,39 @@ impl Consensus {
         self.clock.now(self.published.state().stamp(), leadership)
     }
 
-    async fn write_here(&self, encoded: &Bytes) -> Written {
+    /// Proposes an encoded command at this server, without forwarding.
+    pub async fn write_locally(&self, encoded: &Bytes) -> Forwarded {
         let waiting = self.pending_writes.fetch_add(1, Ordering::Relaxed);
         let _pending = Pending(&self.pending_writes);
         if waiting >= self.pending_writes_max {
-            return Written::Failed(ProposeError::Busy(self.pending_writes_max));
+            return Forwarded::Busy(self.pending_writes_max);
         }
         let at = self.cluster_time();
         let data =
             Proposal::stamp_encoded(at, encoded).expect("the command must have been checked");
-        let data = LogData(data);
         let began = rt::Instant::now();
-        let Some(result) = rt::timeout(WRITE_TIMEOUT, self.raft.raft.client_write(data)).await
-        else {
+        let written = self.raft.raft.client_write(LogData(data));
+        let Some(result) = rt::timeout(WRITE_TIMEOUT, written).await else {
             let seconds = WRITE_TIMEOUT.as_secs();
-            return Written::Failed(ProposeError::Unknown(format!(
-                "not applied within {seconds} s"
-            )));
+            return Forwarded::Unknown(format!("not applied within {seconds} s"));
         };
         match result {
             Ok(response) => {
                 self.commit_duration.observe(began.elapsed());
-                let applied = response.data;
-                Written::Applied(Committed {
-                    index: applied.index,
-                    reply: applied.reply,
-                })
+                Forwarded::Applied {
+                    index: response.data.index,
+                    reply: response.data.reply,
+                }
             }
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Written::NotLeader,
-            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
-                Written::Failed(ProposeError::Unknown(
-                    "this server stopped leading before the write was applied".into(),
-                ))
-            }
-            Err(RaftError::APIError(other)) => {
-                Written::Failed(ProposeError::Unknown(other.to_string()))
-            }
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Forwarded::NotLeader,
+            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => Forwarded::Unknown(
+                "this server stopped leading before the write was applied".into(),
+            ),
+            Err(RaftError::APIError(other)) => Forwarded::Unknown(other.to_string()),
             Err(RaftError::Fatal(fatal)) => {
-                let reason = self
-                    .raft
-                    .fatal
-                    .reason()
-                    .unwrap_or_else(|| fatal.to_string());
-                Written::Failed(ProposeError::Unknown(reason))
+                let reason = self.raft.fatal.reason();
+                Forwarded::Unknown(reason.unwrap_or_else(|| fatal.to_string()))
             }
-        }
-    }
-
-    async fn write_there(&self, leader: ServerId, encoded: Bytes) -> Written {
-        let answer = self
-            .rpc
-            .call(
-                leader,
-                Method::Forward as u16,
-                encoded,
-                WRITE_TIMEOUT + ROUND_TIMEOUT,
-            )
-            .await;
-        let body = match answer {
-            Ok(body) => body,
-            Err(CallError::NotSent(_) | CallError::Refused(_)) => return Written::NotLeader,
-            Err(error) => return Written::Failed(ProposeError::Unknown(error.to_string())),
-        };
-        match messages::decode(&body) {
-            Ok(Forwarded::Applied { index, reply }) => Written::Applied(Committed { index, reply }),
-            Ok(Forwarded::NotLeader) => Written::NotLeader,
-            Ok(Forwarded::Busy(limit)) => Written::Failed(ProposeError::Busy(limit)),
-            Ok(Forwarded::Unknown(reason)) => Written::Failed(ProposeError::Unknown(reason)),
-            Err(error) => Written::Failed(ProposeError::Unknown(error)),
         }
     }
 
@@ -272,28 +231,20 @@ impl Consensus {
     /// Returns once what is applied here is as fresh as a linearizable read needs.
     pub async fn barrier(&self) -> Result<(), ReadError> {
         let deadline = Instant::now() + HOLD;
-        loop {
-            match self.rounds.index().await {
-                Ok(index) => {
-                    let left = deadline
-                        .saturating_duration_since(Instant::now())
-                        .max(ROUND_TIMEOUT);
-                    return match rt::timeout(left, self.published.wait_applied(index)).await {
-                        Some(()) => Ok(()),
-                        None => Err(ReadError::NoLeader),
-                    };
+        self.hold(|_leader| async move {
+            let index = match self.rounds.index().await {
+                Ok(index) => index,
+                Err(RoundError::Busy) => {
+                    return ControlFlow::Break(Err(ReadError::Busy(rounds::WAITING_MAX)));
                 }
-                Err(RoundError::Busy) => return Err(ReadError::Busy(rounds::WAITING_MAX)),
-                Err(RoundError::NoLeader) => {}
-            }
-            if let Some(reason) = self.raft.fatal.reason() {
-                return Err(ReadError::Stopping(reason));
-            }
-            if Instant::now() >= deadline {
-                return Err(ReadError::NoLeader);
-            }
-            rt::sleep(RETRY_PAUSE).await;
-        }
+                Err(RoundError::NoLeader) => return ControlFlow::Continue(()),
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            let applied = self.published.wait_applied(index);
+            let reached = rt::timeout(left.max(ROUND_TIMEOUT), applied).await;
+            ControlFlow::Break(reached.ok_or(ReadError::NoLeader))
+        })
+        .await
     }
 
     /// One round for all that wait: the log index that a confirmed leader had committed.
@@ -301,16 +252,12 @@ impl Consensus {
         match self.leader() {
             Some(leader) if leader == self.id => self.round_here().await,
             Some(leader) => {
-                let call = self.rpc.call(
-                    leader,
-                    Method::ReadIndex as u16,
-                    Bytes::new(),
-                    ROUND_TIMEOUT,
-                );
-                let body = call.await.map_err(|_| RoundError::NoLeader)?;
-                match messages::decode(&body) {
-                    Ok(ReadIndexReply::Index(index)) => Ok(index),
-                    Ok(ReadIndexReply::NotLeader) | Err(_) => Err(RoundError::NoLeader),
+                let asked = self.ask(leader, Method::ReadIndex, Bytes::new(), ROUND_TIMEOUT);
+                match asked.await {
+                    Asked::Answered(ReadIndexReply::Index(index)) => Ok(index),
+                    Asked::Answered(ReadIndexReply::NotLeader)
+                    | Asked::NotDone
+                    | Asked::Unknown(_) => Err(RoundError::NoLeader),
                 }
             }
             None => Err(RoundError::NoLeader),
@@ -337,6 +284,25 @@ impl Consensus {
         match self.rounds.index().await {
             Ok(index) if self.leads() => ReadIndexReply::Index(index),
             Ok(_) | Err(_) => ReadIndexReply::NotLeader,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_write_that_surely_was_not_proposed_is_tried_again() {
+        let words = || "words".to_owned();
+        let again = decided(Forwarded::NotLeader);
+        assert_eq!(again, ControlFlow::Continue(()));
+        for (forwarded, error) in [
+            (Forwarded::Busy(7), ProposeError::Busy(7)),
+            (Forwarded::Refused(words()), ProposeError::Refused(words())),
+            (Forwarded::Unknown(words()), ProposeError::Unknown(words())),
+        ] {
+            assert_eq!(decided(forwarded), ControlFlow::Break(Err(error)));
         }
     }
 }

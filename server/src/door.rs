@@ -48,6 +48,9 @@ pub enum ProposeError {
     /// The server is stopping or its storage failed. Surely not proposed.
     #[error("server is stopping: {0}")]
     Stopping(String),
+    /// Surely not proposed: the leader, of another version, does not understand it. In vain until it is upgraded.
+    #[error("the leader cannot read this write: {0}")]
+    Refused(String),
 }
 
 /// Why a read was not answered. Always safe to retry.

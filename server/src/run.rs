@@ -27,6 +27,7 @@ use crate::config::{Config, HttpListen};
 use crate::consensus::{Consensus, Parts};
 use crate::disk::SharedDisk;
 use crate::dns::Roll;
+use crate::door::Door as _;
 use crate::http::{EdgeConfig, HttpConfig, Spool};
 use crate::identity::{DataDir, IdentityError};
 use crate::raft::{self, RaftHandle, ServerId, SnapshotLimits};
@@ -40,6 +41,8 @@ use crate::{http, leader, metrics, rt};
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// UDP sockets of DNS an address; more than a few tasks find no core of their own.
 const DNS_SOCKETS_MAX: usize = 8;
+/// How long a server that leaves for good (`leave_on_terminate`) waits to be taken out of the configuration.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,7 @@ pub enum RunError {
 /// A server that runs. Dropping it does not stop it; [`Running::stop`] does.
 pub struct Running {
     consensus: Arc<Consensus>,
+    leaves: bool,
     http: Vec<SocketAddr>,
     dns: Vec<SocketAddr>,
     port: rpc::Server,
@@ -121,7 +125,7 @@ impl Running {
             .expect("the sender must live as long as its tasks")
     }
 
-    /// Hands leadership over, if this server has it, and stops.
+    /// Hands leadership over, if this server has it, leaves the configuration, if it was told to, and stops.
     pub async fn stop(self) {
         if self.consensus.leads() && self.consensus.raft.voter_ids().len() > 1 {
             match rt::timeout(HAND_OVER_TIMEOUT, self.consensus.transfer_here(None)).await {
@@ -130,8 +134,21 @@ impl Running {
                 None => tracing::warn!("stopping: nobody took the leadership over"),
             }
         }
+        if self.leaves {
+            self.leave().await;
+        }
         self.shutdown.cancel();
         self.consensus.raft.shutdown().await;
+    }
+
+    /// Asks the leader to take this server out. If that fails it stays a member that is away.
+    async fn leave(&self) {
+        let leaving = self.consensus.remove_peer(self.consensus.id.to_string());
+        match rt::timeout(LEAVE_TIMEOUT, leaving).await {
+            Some(Ok(())) => tracing::info!("left the cluster"),
+            Some(Err(error)) => tracing::warn!(%error, "stopping without leaving"),
+            None => tracing::warn!("stopping: no leader took this server out"),
+        }
     }
 }
 
@@ -258,9 +275,11 @@ pub async fn start(
         .map_err(|source| listen_error("ports.server", &config.server_listen(), source))?;
     let http = serve_http(&config, &consensus, &shutdown).await?;
     let dns = serve_dns(&config, &consensus, &shutdown).await?;
-    let failed = spawn_tasks(prober, &consensus, &shutdown);
+    let forming = Forming::new(Arc::clone(&consensus), prober, config.retry_interval);
+    let failed = spawn_tasks(forming, &consensus, &shutdown);
     Ok(Running {
         consensus,
+        leaves: config.leave_on_terminate,
         http,
         dns,
         port,
@@ -359,12 +378,11 @@ async fn serve_dns(
 
 /// Starts what runs for the life of the server, until `shutdown`. The receiver tells why it cannot go on.
 fn spawn_tasks(
-    prober: Prober,
+    forming: Forming,
     consensus: &Arc<Consensus>,
     shutdown: &CancellationToken,
 ) -> tokio::sync::watch::Receiver<Option<Arc<RunError>>> {
     let (failed, receiver) = tokio::sync::watch::channel(None);
-    let forming = Forming::new(Arc::clone(consensus), prober);
     let fatal = consensus.raft.fatal.clone();
     let consensus = Arc::clone(consensus);
     let shutdown = shutdown.clone();

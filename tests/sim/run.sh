@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the simulation. tests/sim/run.sh quick | run | full | ARGUMENTS OF rollcall-sim
+# Runs the simulation. tests/sim/run.sh lint | quick | run | full | ARGUMENTS OF rollcall-sim
+#   lint   clippy over what only the simulation compiles
 #   quick  10 seeds
 #   run    20 seeds twice with equal traces, 200 seeds, every sabotage noticed within 100 seeds
 #   full   run, and 5,000 seeds
@@ -9,7 +10,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 jobs=${ROLLCALL_SIM_JOBS:-$(nproc)}
 export CARGO_TARGET_DIR=${ROLLCALL_SIM_TARGET:-${ROLLCALL_CACHE:-$HOME/.cache/rollcall}/target-sim}
-RUSTFLAGS="--cfg tokio_unstable" cargo build --locked --quiet --profile sim -p rollcall-sim --features sim
+export RUSTFLAGS="--cfg tokio_unstable"
+# The workspace's lints do not see this feature.
+if [ "${1:-run}" = lint ]; then
+    exec cargo clippy --locked --quiet --profile sim -p rollcall-server -p rollcall-sim --features sim --all-targets -- -D warnings
+fi
+cargo build --locked --quiet --profile sim -p rollcall-sim --features sim
 sim=$CARGO_TARGET_DIR/sim/rollcall-sim
 
 sabotages() {

@@ -19,7 +19,7 @@ use crate::raft::ServerId;
 use crate::rpc;
 use crate::rt::{self, Instant};
 
-/// Pause between rounds while this server has no cluster.
+/// Pause between rounds while this server has no cluster. While nobody answers it doubles, up to `retry_interval`.
 const PAUSE_FORMING: Duration = Duration::from_millis(200);
 /// Pause between rounds afterwards, while some server of the cluster does not answer or no leader is known.
 const PAUSE_SEEKING: Duration = Duration::from_millis(500);
@@ -174,19 +174,25 @@ pub struct Forming {
     consensus: Arc<Consensus>,
     rpc: Arc<rpc::Client>,
     prober: Prober,
+    /// `retry_interval`.
+    pause_max: Duration,
+    /// The pause after this round, while this server has no cluster.
+    pause: Duration,
     /// Since when a server of the own plan has been missing.
     missing_since: Option<Instant>,
     last_said: String,
 }
 
 impl Forming {
-    /// Goes on asking with `prober`.
-    pub fn new(consensus: Arc<Consensus>, prober: Prober) -> Self {
+    /// Goes on asking with `prober`; while nobody answers, after pauses that grow to `pause_max`.
+    pub fn new(consensus: Arc<Consensus>, prober: Prober, pause_max: Duration) -> Self {
         Forming {
             members: Arc::clone(&consensus.members),
             rpc: Arc::clone(&consensus.rpc),
             consensus,
             prober,
+            pause_max: pause_max.max(PAUSE_FORMING),
+            pause: PAUSE_FORMING,
             missing_since: None,
             last_said: String::new(),
         }
@@ -196,7 +202,8 @@ impl Forming {
     pub async fn run(mut self) -> FormingError {
         loop {
             match self.round().await {
-                Ok(pause) => rt::sleep(pause).await,
+                // A server that speaks up is answered at once, however long the pause has become.
+                Ok(pause) => drop(rt::timeout(pause, self.members.another_found()).await),
                 Err(error) => return error,
             }
         }
@@ -225,7 +232,12 @@ impl Forming {
         }
         let step = bootstrap::decide(&me, &others, self.missing_long(&me, &others));
         self.take(step, &others).await?;
-        Ok(PAUSE_FORMING)
+        let pause = self.pause;
+        self.pause = match others.is_empty() {
+            true => (2 * pause).min(self.pause_max),
+            false => PAUSE_FORMING,
+        };
+        Ok(pause)
     }
 
     /// There is a log: the cluster's id may still have to be written down.

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::Members;
 use super::messages::{
-    self, Abort, Join, Method, Outcome, PeerReply, PeersReply, Probe, ProbeReply, PromiseReply,
-    ReadIndexReply, RenewReply, Target,
+    self, Abort, Forwarded, Join, Method, Outcome, PeerReply, PeersReply, Probe, ProbeReply,
+    PromiseReply, ReadIndexReply, RenewReply, Target,
 };
 use crate::consensus::Consensus;
 use crate::door::{Boxed, OperatorError};
@@ -71,10 +71,11 @@ impl ClusterHandler {
             }
             Method::Forward => {
                 // What this version does not know must not reach the log: every server would stop at it.
-                rollcall_state::Command::decode(body).map_err(|error| error.to_string())?;
-                Ok(messages::encode(
-                    &self.consensus()?.write_locally(body).await,
-                ))
+                let forwarded = match rollcall_state::Command::decode(body) {
+                    Ok(_) => self.consensus()?.write_locally(body).await,
+                    Err(error) => Forwarded::Refused(error.to_string()),
+                };
+                Ok(messages::encode(&forwarded))
             }
             Method::ReadIndex => {
                 let reply: ReadIndexReply = self.consensus()?.read_index_for_follower().await;
@@ -189,3 +190,6 @@ impl rpc::Handler for ClusterHandler {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,6 +177,8 @@ pub enum Forwarded {
     Busy(usize),
     /// It may have been applied, or may yet be.
     Unknown(String),
+    /// Surely not proposed, and in vain to try again: the one asked does not understand it.
+    Refused(String),
 }
 
 /// How a read-index round ended.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::consensus::Consensus;
@@ -44,6 +45,8 @@ pub struct Members {
     pub cluster: Arc<crate::rpc::Identity>,
     consensus: OnceLock<Weak<Consensus>>,
     known: Mutex<BTreeMap<Uuid, About>>,
+    /// Told of every address that was not known before.
+    found: Notify,
 }
 
 impl Members {
@@ -69,6 +72,7 @@ impl Members {
             cluster,
             consensus: OnceLock::new(),
             known: Mutex::new(BTreeMap::new()),
+            found: Notify::new(),
         }
     }
 
@@ -122,6 +126,7 @@ impl Members {
             Ok(address) => {
                 if self.book.set(ServerId(about.id), address) {
                     tracing::info!(id = %about.id, name = %about.name, %address, "server found");
+                    self.found.notify_one();
                 }
             }
             Err(error) => {
@@ -137,6 +142,11 @@ impl Members {
             }
         }
         self.known.lock().insert(about.id, about.clone());
+    }
+
+    /// Resolves when a server was found that was not known, or under another address. For one who waits.
+    pub async fn another_found(&self) {
+        self.found.notified().await;
     }
 
     /// What a server last said of itself.

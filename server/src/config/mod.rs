@@ -192,6 +192,10 @@ pub struct Config {
     pub bootstrap_expect: usize,
     /// Other servers.
     pub retry_join: Vec<JoinAddress>,
+    /// Longest pause between attempts to reach them while none answers.
+    pub retry_interval: Duration,
+    /// Whether a server that is told to stop leaves the Raft configuration.
+    pub leave_on_terminate: bool,
     /// Multiplies Raft's times, 1..=10.
     pub raft_multiplier: u32,
     /// Snapshots.
@@ -294,6 +298,8 @@ impl Config {
             http: listen::http(read, ports.http, machine)?,
             bootstrap_expect: check::bootstrap_expect(read)?,
             retry_join: listen::retry_join(read, ports.server)?,
+            retry_interval: read.duration("retry_interval"),
+            leave_on_terminate: read.flag("leave_on_terminate"),
             raft_multiplier: read.number("performance.raft_multiplier"),
             snapshots: Snapshots {
                 threshold: read.number("raft_snapshot_threshold"),

@@ -1,6 +1,7 @@
 //! The consensus as the one door: what edges see of it.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,14 +9,14 @@ use openraft::ChangeMembers;
 use openraft::errors::{ClientWriteError, RaftError};
 use rollcall_state::{Command, Index, Topic};
 
-use super::{Consensus, HOLD, RETRY_PAUSE, ROUND_TIMEOUT, WRITE_TIMEOUT};
+use super::hold::{Asked, HOLD, RETRY_PAUSE};
+use super::{Consensus, ROUND_TIMEOUT, WRITE_TIMEOUT};
 use crate::cluster::messages::{self, Method, Outcome, PeersReply, RenewReply, Target};
 use crate::door::{
     Boxed, Committed, Consistency, Door, OperatorError, ProposeError, RaftPeer, ReadError, View,
     Watch,
 };
 use crate::raft::ServerId;
-use crate::rpc::CallError;
 use crate::rt::{self, Instant};
 use crate::session_keeper::Renewed;
 
@@ -23,16 +24,6 @@ use crate::session_keeper::Renewed;
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Consensus {
-    /// Proposes only while this server leads: for the leader's own duties.
-    pub async fn write_as_leader(&self, command: &Command) -> Result<Committed, ProposeError> {
-        match self.write_locally(&command.encode()).await {
-            messages::Forwarded::Applied { index, reply } => Ok(Committed { index, reply }),
-            messages::Forwarded::NotLeader => Err(ProposeError::NoLeader),
-            messages::Forwarded::Busy(limit) => Err(ProposeError::Busy(limit)),
-            messages::Forwarded::Unknown(reason) => Err(ProposeError::Unknown(reason)),
-        }
-    }
-
     /// Renews a session at this server, which must lead.
     pub async fn renew_here(&self, id: &str) -> RenewReply {
         let Some(leadership) = self.raft.leadership() else {
@@ -61,33 +52,29 @@ impl Consensus {
     }
 
     async fn renew(&self, id: &str) -> Result<bool, ProposeError> {
-        let deadline = Instant::now() + HOLD;
-        loop {
-            let reply = match self.leader() {
-                Some(leader) if leader == self.id => self.renew_here(id).await,
-                Some(leader) => {
-                    let body = messages::encode(&id);
-                    match self
-                        .rpc
-                        .call(leader, Method::Renew as u16, body, ROUND_TIMEOUT * 2)
-                        .await
-                    {
-                        Ok(body) => messages::decode(&body).map_err(ProposeError::Unknown)?,
-                        Err(CallError::NotSent(_) | CallError::Refused(_)) => RenewReply::NotLeader,
-                        Err(error) => return Err(ProposeError::Unknown(error.to_string())),
+        self.hold(|leader| async move {
+            let reply = if leader == self.id {
+                self.renew_here(id).await
+            } else {
+                let body = messages::encode(&id);
+                match self
+                    .ask(leader, Method::Renew, body, ROUND_TIMEOUT * 2)
+                    .await
+                {
+                    Asked::Answered(reply) => reply,
+                    Asked::NotDone => RenewReply::NotLeader,
+                    Asked::Unknown(why) => {
+                        return ControlFlow::Break(Err(ProposeError::Unknown(why)));
                     }
                 }
-                None => RenewReply::NotLeader,
             };
             match reply {
-                RenewReply::Renewed => return Ok(true),
-                RenewReply::Gone => return Ok(false),
-                RenewReply::NotLeader if Instant::now() >= deadline => {
-                    return Err(ProposeError::NoLeader);
-                }
-                RenewReply::NotLeader => rt::sleep(RETRY_PAUSE).await,
+                RenewReply::Renewed => ControlFlow::Break(Ok(true)),
+                RenewReply::Gone => ControlFlow::Break(Ok(false)),
+                RenewReply::NotLeader => ControlFlow::Continue(()),
             }
-        }
+        })
+        .await
     }
 
     async fn view(&self, consistency: Consistency) -> Result<View, ReadError> {
@@ -244,23 +231,21 @@ impl Consensus {
         method: Method,
         target: Option<ServerId>,
     ) -> Result<(), OperatorError> {
-        let deadline = Instant::now() + HOLD;
-        loop {
-            let result = match self.leader() {
-                Some(leader) if leader == self.id => match (method, target) {
+        self.hold(|leader| async move {
+            let result = if leader == self.id {
+                match (method, target) {
                     (Method::RemovePeer, Some(id)) => self.remove_here(id).await,
                     (_, to) => self.transfer_here(to).await,
-                },
-                Some(leader) => self.ask_leader(leader, method, target).await,
-                None => Err(OperatorError::NoLeader),
+                }
+            } else {
+                self.ask_leader(leader, method, target).await
             };
             match result {
-                Err(OperatorError::NoLeader) if Instant::now() < deadline => {
-                    rt::sleep(RETRY_PAUSE).await
-                }
-                other => return other,
+                Err(OperatorError::NoLeader) => ControlFlow::Continue(()),
+                other => ControlFlow::Break(other),
             }
-        }
+        })
+        .await
     }
 
     async fn ask_leader(
@@ -272,22 +257,14 @@ impl Consensus {
         let body = messages::encode(&Target {
             id: target.map(|id| id.0),
         });
-        let answer = self
-            .rpc
-            .call(leader, method as u16, body, WRITE_TIMEOUT + ROUND_TIMEOUT)
-            .await;
-        let body = match answer {
-            Ok(body) => body,
-            Err(CallError::NotSent(_) | CallError::Refused(_)) => {
-                return Err(OperatorError::NoLeader);
+        let patience = WRITE_TIMEOUT + ROUND_TIMEOUT;
+        match self.ask(leader, method, body, patience).await {
+            Asked::Answered(Outcome::Done) => Ok(()),
+            Asked::Answered(Outcome::Refused(reason)) => Err(OperatorError::Refused(reason)),
+            Asked::Answered(Outcome::NotLeader) | Asked::NotDone => Err(OperatorError::NoLeader),
+            Asked::Answered(Outcome::Unknown(reason)) | Asked::Unknown(reason) => {
+                Err(OperatorError::Unknown(reason))
             }
-            Err(error) => return Err(OperatorError::Unknown(error.to_string())),
-        };
-        match messages::decode(&body).map_err(OperatorError::Unknown)? {
-            Outcome::Done => Ok(()),
-            Outcome::Refused(reason) => Err(OperatorError::Refused(reason)),
-            Outcome::NotLeader => Err(OperatorError::NoLeader),
-            Outcome::Unknown(reason) => Err(OperatorError::Unknown(reason)),
         }
     }
 
@@ -295,20 +272,10 @@ impl Consensus {
         let leader = self.leader();
         let mut last = self.raft.last_indexes();
         if let Some(leader) = leader.filter(|leader| *leader != self.id) {
-            let answer = self
-                .rpc
-                .call(
-                    leader,
-                    Method::Peers as u16,
-                    bytes::Bytes::new(),
-                    ROUND_TIMEOUT,
-                )
-                .await;
-            if let Ok(body) = answer
-                && let Ok(PeersReply { peers }) = messages::decode(&body)
-            {
+            let asked = self.ask(leader, Method::Peers, bytes::Bytes::new(), ROUND_TIMEOUT);
+            if let Asked::Answered(PeersReply { peers }) = asked.await {
+                let peers = peers.into_iter();
                 last = peers
-                    .into_iter()
                     .map(|peer| (ServerId(peer.id), peer.last_index))
                     .collect();
             }

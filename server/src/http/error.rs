@@ -15,7 +15,10 @@ impl From<ProposeError> for Error {
     fn from(error: ProposeError) -> Self {
         match error {
             ProposeError::Busy(_) => Error::Unavailable(error.to_string()),
-            ProposeError::NoLeader | ProposeError::Unknown(_) | ProposeError::Stopping(_) => {
+            ProposeError::NoLeader
+            | ProposeError::Unknown(_)
+            | ProposeError::Stopping(_)
+            | ProposeError::Refused(_) => {
                 Error::internal(error.to_string())
             }
         }

@@ -5,7 +5,6 @@
 //! and `service` are the two ends of a connection between servers; `node` puts the parts together.
 
 mod apply;
-pub mod archive;
 mod fatal;
 mod log_journal;
 mod log_open;

@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 use rollcall_state::{Include, Loader, State};
 use serde::{Deserialize, Serialize};
 
-use super::archive::{ArchiveError, ArchiveReader, ArchiveWriter};
 use super::record::{LogIdRecord, StoredMembershipRecord};
 use super::types::{LogId, SnapshotMeta};
+use crate::archive::frames::{ArchiveError, FrameReader, FrameWriter, Layout};
 use crate::disk::{ReadFile, SharedDisk, WriteFile};
 use crate::rt;
 
@@ -198,10 +198,10 @@ impl Snapshots {
             membership: StoredMembershipRecord::from(&meta.last_membership),
         };
         let header = serde_json::to_vec(&header)?;
-        let mut writer = ArchiveWriter::new(self.disk.create(path)?, &header)?;
+        let mut writer = FrameWriter::begin(Layout::Raft, self.disk.create(path)?, &header)?;
         let mut unsynced = 0;
         for chunk in state.chunks(CHUNK_BYTES, Include::Everything) {
-            writer.chunk(&chunk)?;
+            writer.frame(&chunk)?;
             unsynced += chunk.len();
             if unsynced >= SYNC_BYTES {
                 writer.sink().sync()?;
@@ -209,7 +209,7 @@ impl Snapshots {
             }
             rt::rest(REST);
         }
-        writer.finish()?.sync()
+        writer.end()?.sync()
     }
 
     /// Begins to receive a snapshot from a leader.
@@ -404,7 +404,7 @@ enum LoadError {
 }
 
 fn load(source: impl Read) -> Result<(SnapshotMeta, State), LoadError> {
-    let (header, mut chunks) = ArchiveReader::new(source)?;
+    let (header, mut chunks) = FrameReader::open(Layout::Raft, source)?;
     let header: Header =
         serde_json::from_slice(&header).map_err(|error| LoadError::Header(error.to_string()))?;
     if header.format != FORMAT {
@@ -414,7 +414,7 @@ fn load(source: impl Read) -> Result<(SnapshotMeta, State), LoadError> {
     let last_membership =
         membership.map_err(|error: super::RecordError| LoadError::Header(error.to_string()))?;
     let mut loader = Loader::new();
-    while let Some(chunk) = chunks.next_chunk()? {
+    while let Some(chunk) = chunks.next_frame()? {
         let pushed = loader.push(&chunk);
         pushed.map_err(|error| LoadError::Rows(error.to_string()))?;
     }
