@@ -180,6 +180,8 @@ pub struct Forming {
     pause: Duration,
     /// Since when a server of the own plan has been missing.
     missing_since: Option<Instant>,
+    /// Whether a leader was heard of since this process started.
+    led: bool,
     last_said: String,
 }
 
@@ -194,6 +196,7 @@ impl Forming {
             pause_max: pause_max.max(PAUSE_FORMING),
             pause: PAUSE_FORMING,
             missing_since: None,
+            led: false,
             last_said: String::new(),
         }
     }
@@ -228,7 +231,9 @@ impl Forming {
             }
         }
         if me.initialised {
-            return self.settled(&me, &others);
+            let pause = self.settled(&me, &others)?;
+            self.come_back(&others).await;
+            return Ok(pause);
         }
         let step = bootstrap::decide(&me, &others, self.missing_long(&me, &others));
         self.take(step, &others).await?;
@@ -359,15 +364,29 @@ impl Forming {
 
     async fn join(&mut self, cluster: Uuid, others: &[About]) -> Result<(), FormingError> {
         self.members.belong(cluster)?;
-        let body = messages::encode(&Join {
-            cluster,
-            about: self.members.about(),
-        });
-        let leader = others.iter().find_map(|other| other.leader);
-        let Some(leader) = leader else {
+        self.ask_in(cluster, others).await;
+        Ok(())
+    }
+
+    /// A server that was taken out while it was away asks to be let in. The leader knows whether that is so: who is in
+    /// stays in. One that was taken out while it ran does not ask, or `remove-peer` would be undone at once.
+    async fn come_back(&mut self, others: &[About]) {
+        // Heard of, not known: on the disk there still is the vote for the leader of then.
+        self.led |= self.consensus.raft.last_contact() < Duration::MAX;
+        let cluster = self.members.data_dir.identity().cluster;
+        if let Some(cluster) = cluster.filter(|_| !self.led) {
+            self.ask_in(cluster, others).await;
+        }
+    }
+
+    async fn ask_in(&mut self, cluster: Uuid, others: &[About]) {
+        let about = self.members.about();
+        let leaders = others.iter().filter_map(|other| other.leader);
+        let Some(leader) = leaders.into_iter().find(|leader| *leader != about.id) else {
             self.last_said = "waiting for a leader to join".into();
-            return Ok(());
+            return;
         };
+        let body = messages::encode(&Join { cluster, about });
         let answer = self
             .rpc
             .call(ServerId(leader), Method::Join as u16, body, CALL_TIMEOUT)
@@ -376,10 +395,9 @@ impl Forming {
             .map_err(|error| error.to_string())
             .and_then(|body| messages::decode(&body));
         match outcome {
-            Ok(Outcome::Done) => tracing::info!(%cluster, %leader, "let in as a learner"),
+            Ok(Outcome::Done) => tracing::info!(%cluster, %leader, "known to the leader"),
             Ok(other) => tracing::info!(%cluster, %leader, ?other, "not let in yet"),
             Err(error) => tracing::info!(%cluster, %leader, %error, "not let in yet"),
         }
-        Ok(())
     }
 }
