@@ -18,9 +18,7 @@ impl From<ProposeError> for Error {
             ProposeError::NoLeader
             | ProposeError::Unknown(_)
             | ProposeError::Stopping(_)
-            | ProposeError::Refused(_) => {
-                Error::internal(error.to_string())
-            }
+            | ProposeError::Refused(_) => Error::internal(error.to_string()),
         }
     }
 }
