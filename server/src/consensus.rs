@@ -247,9 +247,18 @@ impl Consensus {
         .await
     }
 
-    /// One round for all that wait: the log index that a confirmed leader had committed.
+    /// One round for all that wait: the log index that a confirmed leader had committed. It does not outlast the leader it
+    /// asked: when that one is dead or deposed its successor answers long before a time-out.
     async fn round(&self) -> Result<u64, RoundError> {
-        match self.leader() {
+        tokio::select! {
+            biased;
+            result = self.round_at(self.leader()) => result,
+            () = self.raft.wait_leader_changed() => Err(RoundError::NoLeader),
+        }
+    }
+
+    async fn round_at(&self, leader: Option<ServerId>) -> Result<u64, RoundError> {
+        match leader {
             Some(leader) if leader == self.id => self.round_here().await,
             Some(leader) => {
                 let asked = self.ask(leader, Method::ReadIndex, Bytes::new(), ROUND_TIMEOUT);

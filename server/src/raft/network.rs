@@ -29,7 +29,8 @@ use super::record::RecordError;
 use super::snapshot::{SnapshotFile, Snapshots};
 use super::state_machine::Snapshot;
 use super::types::{ServerId, TypeConfig, Vote};
-use crate::rpc::{Client, FrameKind, Kind, Lane, Stream};
+use crate::disk::ReadFile;
+use crate::rpc::{Client, FrameKind, FrameReader, FrameWriter, Kind, Lane, Stream};
 use crate::rt::{self, Instant};
 
 /// Append requests sent and not answered: the other end takes no more of one stream than this.
@@ -40,10 +41,8 @@ const WRITE_BYTES: usize = 256 << 10;
 const SNAPSHOT_PIECE_BYTES: usize = 256 << 10;
 /// Rest after each piece, so that the network and the core are shared.
 const SNAPSHOT_REST: Duration = Duration::from_millis(1);
-/// A peer that takes nothing of a snapshot for so long is gone.
-const SNAPSHOT_STALL: Duration = Duration::from_secs(10);
-/// A peer may take so long to check, load and put in place a snapshot of gigabytes.
-const SNAPSHOT_INSTALL: Duration = Duration::from_secs(120);
+/// A peer that receives a snapshot says twice a second that it is at work; after so long without a word it is gone.
+const SNAPSHOT_SILENT: Duration = Duration::from_secs(3);
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 
@@ -385,12 +384,21 @@ async fn send_snapshot(
     let bytes = file.bytes();
     let snapshots = Arc::clone(snapshots);
     let opened = rt::blocking(move || snapshots.open_file(&file)).await;
-    let mut source = opened.map_err(|error| error.to_string())?;
-    let mut stream = client.open(to, Kind::Snapshot).await?;
+    let source = opened.map_err(|error| error.to_string())?;
+    let Stream { reader, writer } = client.open(to, Kind::Snapshot).await?;
+    tracing::info!(server = %to, bytes, "sending a snapshot");
+    tokio::select! {
+        biased;
+        answer = snapshot_answer(reader) => answer,
+        failed = send_pieces(writer, vote, source) => Err(failed),
+    }
+}
+
+/// Sends all of it. Resolves only when it cannot; when it could, the answer is the end.
+async fn send_pieces(mut writer: FrameWriter, vote: Vote, mut source: Box<dyn ReadFile>) -> String {
     let mut head = BytesMut::new();
     message::put_bare_vote(&vote, &mut head);
-    tracing::info!(server = %to, bytes, "sending a snapshot");
-    stream.writer.push(FrameKind::Item, 0, &head);
+    writer.push(FrameKind::Item, 0, &head);
     loop {
         let (piece, rest) = rt::blocking(move || {
             let mut piece = Vec::with_capacity(SNAPSHOT_PIECE_BYTES);
@@ -401,29 +409,38 @@ async fn send_snapshot(
         })
         .await;
         source = rest;
-        let piece = piece.map_err(|error| error.to_string())?;
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => return error.to_string(),
+        };
         let end = piece.is_empty();
         let kind = if end { FrameKind::End } else { FrameKind::Item };
-        stream.writer.push(kind, 0, &piece);
-        match rt::timeout(SNAPSHOT_STALL, stream.writer.flush()).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => return Err(error.to_string()),
-            None => return Err("the peer takes nothing more".to_owned()),
+        writer.push(kind, 0, &piece);
+        if let Err(error) = writer.flush().await {
+            return error.to_string();
         }
         if end {
-            break;
+            return std::future::pending().await;
         }
         rt::sleep(SNAPSHOT_REST).await;
     }
-    let answer = rt::timeout(SNAPSHOT_INSTALL, stream.reader.next()).await;
-    match answer {
-        Some(Ok(Some(frame))) if frame.kind == FrameKind::Response => {
-            message::take_bare_vote(&frame.body).map_err(|error| error.to_string())
+}
+
+/// What the peer makes of it, as long as it lives: to check, load and put in place gigabytes takes its time.
+async fn snapshot_answer(mut reader: FrameReader) -> Result<Vote, String> {
+    loop {
+        let Some(heard) = rt::timeout(SNAPSHOT_SILENT, reader.next()).await else {
+            return Err("the peer fell silent".to_owned());
+        };
+        match heard {
+            Ok(Some(frame)) if frame.kind == FrameKind::Item => {}
+            Ok(Some(frame)) if frame.kind == FrameKind::Response => {
+                return message::take_bare_vote(&frame.body).map_err(|error| error.to_string());
+            }
+            Ok(Some(frame)) => return Err(words(&frame.body)),
+            Ok(None) => return Err("the peer closed the connection".to_owned()),
+            Err(error) => return Err(error.to_string()),
         }
-        Some(Ok(Some(frame))) => Err(words(&frame.body)),
-        Some(Ok(None)) => Err("the peer closed the connection".to_owned()),
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err("the peer did not say that it installed it".to_owned()),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The answering end: what other servers' Raft asks of this one's.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -25,6 +27,12 @@ use crate::rt;
 const WINDOW: usize = 64;
 /// Received bytes of a snapshot written to disk at once.
 const WRITE_BYTES: usize = 1 << 20;
+/// A sender that sends nothing of a snapshot for so long is gone, and its place is another's.
+const SENDER_SILENT: Duration = Duration::from_secs(3);
+/// A receiver says this often that it is still at work, so that the sender can tell a slow disk from a dead machine.
+const BEAT: Duration = Duration::from_millis(500);
+/// A beat that cannot be sent in this time has no one to hear it.
+const BEAT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Answers Raft's calls, and passes on the application's.
 pub(super) struct Calls {
@@ -225,7 +233,10 @@ impl Receive {
 
 /// The next piece of a snapshot; `None` at its end.
 async fn item(reader: &mut FrameReader) -> Result<Option<Bytes>, String> {
-    match reader.next().await {
+    let Some(next) = rt::timeout(SENDER_SILENT, reader.next()).await else {
+        return Err("the sender fell silent".to_owned());
+    };
+    match next {
         Ok(Some(frame)) if frame.kind == FrameKind::Item => Ok(Some(frame.body)),
         Ok(Some(frame)) if frame.kind == FrameKind::End => Ok(None),
         Ok(Some(frame)) => Err(format!("a frame of kind {:?} in a snapshot", frame.kind)),
@@ -255,15 +266,31 @@ impl StreamHandler for Receive {
         mut writer: FrameWriter,
     ) -> Boxed<'_, ()> {
         Box::pin(async move {
-            let (kind, body) = match self.receive(&mut reader).await {
+            let received = {
+                let mut receiving = pin!(self.receive(&mut reader));
+                let mut heard = true;
+                loop {
+                    tokio::select! {
+                        biased;
+                        received = &mut receiving => break received,
+                        () = rt::sleep(BEAT), if heard => {
+                            let beat = writer.send(FrameKind::Item, 0, &[]);
+                            // Without a listener it goes on: what is on its way may still be whole.
+                            heard = matches!(rt::timeout(BEAT_TIMEOUT, beat).await, Some(Ok(())));
+                        }
+                    }
+                }
+            };
+            let (kind, body) = match received {
                 Ok(body) => (FrameKind::Response, body),
                 Err(why) => {
                     tracing::warn!(%from, %why, "a snapshot was not taken");
                     (FrameKind::Refusal, Bytes::from(why))
                 }
             };
-            if let Err(error) = writer.send(kind, 0, &body).await {
-                tracing::debug!(%from, %error, "a snapshot's answer was not sent");
+            let answer = rt::timeout(BEAT_TIMEOUT, writer.send(kind, 0, &body)).await;
+            if !matches!(answer, Some(Ok(()))) {
+                tracing::debug!(%from, "a snapshot's answer was not sent");
             }
         })
     }

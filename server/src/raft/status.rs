@@ -63,6 +63,17 @@ impl RaftHandle {
         }
     }
 
+    /// Resolves when this server knows another leader than it does now, or the same in a later term.
+    pub async fn wait_leader_changed(&self) {
+        let known = || self.with_metrics(|metrics| (metrics.current_leader, metrics.current_term));
+        let before = known();
+        // Who waits for this rarely waits long: a timer is cheaper than a watch.
+        rt::sleep(PAUSE).await;
+        while known() == before {
+            self.metrics_changed().await;
+        }
+    }
+
     pub(crate) async fn metrics_changed(&self) {
         // Metrics change with every batch; a pause keeps a busy server from looking at each.
         let mut metrics = self.raft.metrics();

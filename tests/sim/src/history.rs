@@ -53,6 +53,8 @@ struct Record {
     locks: Vec<(usize, Call<LockCall>)>,
     lives: Vec<Life>,
     taken: Vec<Taken>,
+    /// Lock key and session of releases without an answer: they may be done at any time from then on.
+    late_releases: Vec<(usize, usize)>,
     /// `deletes`, by session.
     deletes: Vec<bool>,
     counts: Counts,
@@ -264,8 +266,16 @@ impl Recorder {
     }
 
     /// A lock was taken.
-    pub fn taken(&self, taken: Taken) {
-        self.0.lock().taken.push(taken);
+    pub fn taken(&self, mut taken: Taken) {
+        let mut record = self.0.lock();
+        let late = (taken.key, taken.session);
+        taken.released |= record.late_releases.contains(&late);
+        record.taken.push(taken);
+    }
+
+    /// A release had no answer: it may be done after the session has taken the lock again.
+    pub fn may_release_later(&self, key: usize, session: usize) {
+        self.0.lock().late_releases.push((key, session));
     }
 
     /// A session is about to give a lock back.

@@ -226,6 +226,8 @@ impl Locker {
         match outcome {
             Outcome::NotDone => {}
             Outcome::Unknown => {
+                // It may still be under way, and give back what this session takes later.
+                recorder.may_release_later(key, own.number);
                 let op = LockCall::Release(own.number, version, None);
                 recorder.lock(key, ticket, None, op);
             }
