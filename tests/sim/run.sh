@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the simulation. tests/sim/run.sh lint | quick | run | full | ARGUMENTS OF rollcall-sim
 #   lint   clippy over what only the simulation compiles
-#   quick  10 seeds
-#   run    20 seeds twice with equal traces, 200 seeds, every sabotage noticed within 100 seeds
+#   quick  the stories (bugs that seeds found once) and 10 seeds
+#   run    the stories, 20 seeds twice with equal traces, 200 seeds, every sabotage noticed within 100 seeds
 #   full   run, and 5,000 seeds
 # It builds with tokio's seeded scheduler in a target directory of its own: with other flags than the rest, sharing one
 # would rebuild everything at each change of sides.
@@ -25,8 +25,12 @@ sabotages() {
 }
 
 case "${1:-run}" in
-quick) "$sim" --seeds 0..10 --jobs "$jobs" ;;
+quick)
+    "$sim" --stories
+    "$sim" --seeds 0..10 --jobs "$jobs"
+    ;;
 run | full)
+    "$sim" --stories
     "$sim" --seeds 0..20 --replay --jobs "$jobs"
     sabotages
     "$sim" --seeds 20..220 --jobs "$jobs"

@@ -447,3 +447,7 @@ async fn snapshot_answer(mut reader: FrameReader) -> Result<Vote, String> {
 fn words(body: &Bytes) -> String {
     String::from_utf8_lossy(body).into_owned()
 }
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

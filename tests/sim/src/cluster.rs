@@ -9,14 +9,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rollcall_server::config::{Config, Machine};
 use rollcall_server::consensus::Consensus;
-use rollcall_server::door::Door as _;
+use rollcall_server::disk::Disk as _;
+use rollcall_server::door::{Door as _, View};
 use rollcall_server::rt::sim::{Host, SimRuntime};
 use rollcall_server::run::{self, StartOptions};
 use turmoil::Sim;
@@ -295,6 +296,17 @@ impl<'a> Cluster<'a> {
     pub fn leader(&self) -> Option<usize> {
         let leads = |server: &Server| server.consensus().is_some_and(|it| it.leads());
         self.servers.iter().position(leads)
+    }
+
+    /// A server's state as it is, if it runs.
+    pub fn view(&self, number: usize) -> Option<View> {
+        Some(self.servers[number].consensus()?.local())
+    }
+
+    /// Whether a server's data directory has a file of such a name.
+    pub fn has_file(&self, number: usize, is_it: impl Fn(&str) -> bool) -> bool {
+        let names = self.servers[number].disk.list(Path::new("/data"));
+        names.is_ok_and(|names| names.iter().any(|name| is_it(name)))
     }
 
     /// Whether all servers are up and know the same leader, who agrees.

@@ -4,6 +4,8 @@
 //! same run, in any process. `check` is pure and always built; the rest needs the feature `sim`, which must not be
 //! turned on for the workspace's real binary (see Cargo.toml).
 
+#[cfg(feature = "sim")]
+mod afterwards;
 pub mod check;
 pub mod client;
 #[cfg(feature = "sim")]
@@ -13,4 +15,6 @@ pub mod faults;
 pub mod history;
 #[cfg(feature = "sim")]
 pub mod scenario;
+#[cfg(feature = "sim")]
+pub mod stories;
 pub mod workload;

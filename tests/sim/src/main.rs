@@ -35,6 +35,12 @@ struct Arguments {
     /// Runs every seed twice and compares.
     #[arg(long)]
     replay: bool,
+    /// Plays the stories instead: bugs that seeds found once.
+    #[arg(long)]
+    stories: bool,
+    /// Plays the one story in this process.
+    #[arg(long, hide = true)]
+    story: Option<String>,
     /// Processes at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -56,7 +62,11 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = if arguments.here {
+    let result = if let Some(name) = &arguments.story {
+        stories::play_here(name)
+    } else if arguments.stories {
+        stories::play_all()
+    } else if arguments.here {
         Ok(run_here(&arguments))
     } else {
         run_all(&arguments)
@@ -68,6 +78,37 @@ fn main() -> ExitCode {
             eprintln!("rollcall-sim: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The stories, each in a process of its own, as the seeds.
+mod stories {
+    use anyhow::Context as _;
+    use rollcall_sim::stories::STORIES;
+
+    use super::{Command, bail};
+
+    pub(super) fn play_all() -> anyhow::Result<bool> {
+        let program = std::env::current_exe().context("this program's path")?;
+        let mut good = true;
+        for (name, _) in STORIES {
+            let played = Command::new(&program).args(["--story", name]).status();
+            good &= played.context("cannot start a child process")?.success();
+        }
+        Ok(good)
+    }
+
+    pub(super) fn play_here(name: &str) -> anyhow::Result<bool> {
+        let Some((_, story)) = STORIES.iter().find(|(known, _)| *known == name) else {
+            bail!("no story {name:?}");
+        };
+        super::log_if_wanted();
+        let told = story();
+        match &told {
+            Ok(()) => println!("story {name}: as it must be"),
+            Err(words) => println!("story {name} FAILED: {words}"),
+        }
+        Ok(told.is_ok())
     }
 }
 
@@ -102,8 +143,7 @@ impl tracing_subscriber::fmt::time::FormatTime for SimulatedTime {
     }
 }
 
-/// One seed in this process. The last line is the verdict that the parent reads.
-fn run_here(arguments: &Arguments) -> bool {
+fn log_if_wanted() {
     if std::env::var_os("RUST_LOG").is_some() {
         tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
@@ -112,6 +152,11 @@ fn run_here(arguments: &Arguments) -> bool {
             .with_timer(SimulatedTime)
             .init();
     }
+}
+
+/// One seed in this process. The last line is the verdict that the parent reads.
+fn run_here(arguments: &Arguments) -> bool {
+    log_if_wanted();
     let seed = arguments.seeds.0;
     let started = Instant::now();
     let report = scenario::run(&Scenario {

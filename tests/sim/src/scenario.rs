@@ -10,12 +10,13 @@ use hyper::Method;
 use rollcall_server::rt::{self, sim::SimRuntime};
 use rollcall_server::run::StartOptions;
 
-use crate::client::{Answer, Client};
+use crate::afterwards;
+use crate::client::Client;
 use crate::cluster::{CLIENT_HOSTS, Cluster};
 use crate::disk::Trouble;
-use crate::faults::{Fault, Plan, Planned, Victim};
+use crate::faults::{Crash, Fault, Plan, Planned, Victim};
 use crate::history::{Counts, Recorder};
-use crate::workload::{KeyClient, Shared, locks::Locker};
+use crate::workload::{KeyClient, Shared, catalog::Registrar, locks::Locker};
 
 /// A leader must stand this soon after the last fault: elections take 2–4 s at most with bad luck.
 const LEADER_WITHIN: Duration = Duration::from_secs(12);
@@ -25,6 +26,10 @@ const CALM: Duration = Duration::from_millis(4_500);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Servers must be equal this soon after the last client left.
 const CONVERGE_WITHIN: Duration = Duration::from_secs(5);
+/// What is tried after the faults ends within this.
+const WORK_WITHIN: Duration = Duration::from_secs(60);
+/// Steps that a restore takes, about: the leader dies in one of them.
+const RESTORE_STEPS: u64 = 80;
 /// How often states are compared, in steps.
 const COMPARE_EVERY: u64 = 20;
 
@@ -87,6 +92,7 @@ pub fn run(scenario: &Scenario) -> Report {
         plan,
         active: Vec::new(),
         steps: 0,
+        seed: scenario.seed,
     };
     let calm_from = run.all(&stop, &clients);
     let mut wrong = recorder.verdict(u64::try_from(calm_from.as_nanos()).unwrap_or(u64::MAX));
@@ -105,7 +111,7 @@ pub fn run(scenario: &Scenario) -> Report {
 
 /// tokio drops the tasks of a dying runtime in an order that hangs on the ids of tasks, which count per process, modulo
 /// 64. So every run starts at the same place.
-fn align_task_ids() {
+pub(crate) fn align_task_ids() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime without drivers must build");
@@ -151,6 +157,8 @@ fn spawn_clients(
                 let locker = Locker::new(shared.clone(), at, seed_of(number));
                 tasks.push(rt::spawn(locker.run()));
             }
+            let registrar = Registrar::new(shared.clone(), host * 10 + 8, seed_of(8));
+            tasks.push(rt::spawn(registrar.run()));
             // On the side of the server that is cut off.
             let faithful: &[u64] = if host == 0 { &[6, 7] } else { &[] };
             for number in faithful {
@@ -177,6 +185,7 @@ struct Run<'a> {
     /// Faults under way, with the victim they found.
     active: Vec<(Planned, usize)>,
     steps: u64,
+    seed: u64,
 }
 
 impl Run<'_> {
@@ -198,6 +207,13 @@ impl Run<'_> {
         if !self.until(CONVERGE_WITHIN, Self::is_converged) {
             let indexes = self.cluster.compare_states();
             recorder.wrong(format!("servers did not converge: indexes {indexes:?}"));
+        }
+        self.restore();
+        if !self.until(CONVERGE_WITHIN, Self::is_converged) {
+            let indexes = self.cluster.compare_states();
+            recorder.wrong(format!(
+                "servers did not converge after the restore: {indexes:?}"
+            ));
         }
         calm_from
     }
@@ -386,23 +402,60 @@ impl Run<'_> {
 
     /// Every server takes a write, shows everybody's, and wakes those who wait.
     fn probe(&mut self) {
+        let addresses = self.cluster.http_addresses();
+        let done = self.afterwards("probe", async move { afterwards::probe(&addresses).await });
+        self.wait_for("probe", &done);
+    }
+
+    /// A snapshot goes out and comes back through another server; in every second seed the leader dies meanwhile.
+    fn restore(&mut self) {
+        let addresses = self.cluster.http_addresses();
+        let begun = Arc::new(AtomicBool::new(false));
+        let crashes = self.seed.is_multiple_of(2);
+        let begins = Arc::clone(&begun);
+        let done = self.afterwards("restore", async move {
+            afterwards::restore(&addresses, crashes, &begins).await
+        });
+        if crashes && self.until(WORK_WITHIN, |_| begun.load(Ordering::Relaxed)) {
+            for _ in 0..self.seed % RESTORE_STEPS {
+                self.step();
+            }
+            let crash = Crash {
+                down: Duration::from_millis(80),
+                silent: false,
+                at_operation: 0,
+            };
+            let leader = self.cluster.find(Victim::Leader);
+            self.cluster.crash(leader, crash);
+        }
+        self.wait_for("restore", &done);
+    }
+
+    /// Starts a client of its own. The flag says when it is done; what it finds wrong is recorded.
+    fn afterwards(
+        &mut self,
+        name: &'static str,
+        work: impl Future<Output = Result<(), String>> + 'static,
+    ) -> Arc<AtomicBool> {
         let done = Arc::new(AtomicBool::new(false));
         let finished = Arc::clone(&done);
         let recorder = self.cluster.recorder.clone();
-        let addresses = self.cluster.http_addresses();
-        let work = async move {
-            if let Err(words) = probe(&addresses).await {
-                recorder.wrong(format!("after the heal: {words}"));
+        let client = async move {
+            if let Err(words) = work.await {
+                recorder.wrong(format!("{name} after the heal: {words}"));
             }
             finished.store(true, Ordering::Relaxed);
             Ok(())
         };
-        self.cluster
-            .sim
-            .client("probe", SimRuntime::host(1, Arc::default(), work));
-        if !self.until(Duration::from_secs(30), |_| done.load(Ordering::Relaxed)) {
+        let host = SimRuntime::host(1, Arc::default(), client);
+        self.cluster.sim.client(name, host);
+        done
+    }
+
+    fn wait_for(&mut self, what: &str, done: &AtomicBool) {
+        if !self.until(WORK_WITHIN, |_| done.load(Ordering::Relaxed)) {
             let recorder = &self.cluster.recorder;
-            recorder.wrong("after the heal: a probe did not end".to_owned());
+            recorder.wrong(format!("after the heal: {what} did not end"));
         }
     }
 }
@@ -444,55 +497,4 @@ fn transfer(
         Ok(())
     };
     SimRuntime::host(seed, Arc::default(), work)
-}
-
-/// Answers are due this soon once all is well.
-const PROBE_PATIENCE: Duration = Duration::from_secs(3);
-
-async fn probe(addresses: &[std::net::SocketAddr]) -> Result<(), String> {
-    let mut clients: Vec<Client> = addresses.iter().map(|at| Client::new(*at)).collect();
-    for number in 0..clients.len() {
-        let put = format!("/v1/kv/p/{number}");
-        ask(&mut clients[number], Method::PUT, &put, "x", 200).await?;
-        for client in &mut clients {
-            ask(client, Method::GET, &put, "", 200).await?;
-        }
-    }
-    let first = ask(&mut clients[0], Method::GET, "/v1/kv/p/0", "", 200).await?;
-    let parked: Vec<_> = addresses
-        .iter()
-        .map(|address| {
-            let mut client = Client::new(*address);
-            let path = format!("/v1/kv/p/0?index={}&wait=20s", first.index);
-            rt::spawn(async move { ask(&mut client, Method::GET, &path, "", 200).await })
-        })
-        .collect();
-    rt::sleep(Duration::from_millis(200)).await;
-    ask(&mut clients[1], Method::PUT, "/v1/kv/p/0", "woken", 200).await?;
-    for parked in parked {
-        let answer = parked.await.map_err(|error| error.to_string())??;
-        if answer.index <= first.index {
-            return Err(format!("a parked query woke at {}", answer.index));
-        }
-    }
-    Ok(())
-}
-
-async fn ask(
-    client: &mut Client,
-    method: Method,
-    path: &str,
-    body: &str,
-    status: u16,
-) -> Result<Answer, String> {
-    let body = Bytes::from(body.to_owned());
-    let answer = client
-        .call(method.clone(), path, body, PROBE_PATIENCE)
-        .await
-        .map_err(|failure| format!("{method} {path}: {failure:?}"))?;
-    if answer.status != status {
-        let text = answer.text();
-        return Err(format!("{method} {path}: {} {text}", answer.status));
-    }
-    Ok(answer)
 }

@@ -3,6 +3,7 @@
 //!
 //! Few keys and many clients, so that calls collide; writes carry values of their own, so that reads can be told apart.
 
+pub mod catalog;
 mod decode;
 pub mod locks;
 
@@ -191,7 +192,8 @@ impl KeyClient {
                 77..80 => self.delete(group, slot).await,
                 80..82 => self.delete_cas(group, slot).await,
                 82..83 => self.delete_tree().await,
-                83..88 => self.list().await,
+                83..86 => self.list().await,
+                86..88 => self.names().await,
                 88..97 => self.transact().await,
                 _ => self.put_and_hang_up(group, slot).await,
             }
@@ -267,6 +269,29 @@ impl KeyClient {
             versions[slot] = Some(row.version);
         }
         recorder.kv(group, ticket, Some(returned), KvOp::List(versions));
+    }
+
+    async fn names(&mut self) {
+        let group = GROUPS.len() - 1;
+        let path = "/v1/kv/t/?keys";
+        let (ticket, outcome) = self.caller.call(Method::GET, path, Bytes::new()).await;
+        let Outcome::Answered(answer, returned, _) = outcome else {
+            return;
+        };
+        let recorder = self.caller.shared.recorder.clone();
+        let names = match decode::names(&answer) {
+            Ok(names) => names,
+            Err(words) => return recorder.wrong(format!("GET t/?keys: {words}")),
+        };
+        if let Some(other) = names
+            .iter()
+            .find(|name| !GROUPS[group].contains(&name.as_str()))
+        {
+            return recorder.wrong(format!("GET t/?keys: a key of its own: {other}"));
+        }
+        let is_there = |key: &&str| names.iter().any(|name| name == key);
+        let there = GROUPS[group].iter().map(is_there).collect();
+        recorder.kv(group, ticket, Some(returned), KvOp::Names(there));
     }
 
     async fn put(&mut self, group: usize, slot: usize) {

@@ -27,23 +27,22 @@ fn read(layout: Layout, bytes: &[u8]) -> Result<(Vec<u8>, Vec<Bytes>), ArchiveEr
 /// The files were made from the layouts' description by another program, and read by the versions before this container.
 #[test]
 fn files_of_the_first_version_are_written_and_read_byte_by_byte() {
-    let saved: (&[u8], [&[u8]; 2]) = (include_bytes!("../golden/saved-1.snap"), [b"one", b"two"]);
-    let raft: (&[u8], [&[u8]; 3]) = (
-        include_bytes!("../golden/raft-1.rcs"),
-        [b"first", b"", b"third chunk"],
+    let saved = include_bytes!("../golden/saved-1.snap");
+    same(Layout::Saved, saved, SAVED_HEADER, &[b"one", b"two"]);
+    let raft = include_bytes!("../golden/raft-1.rcs");
+    same(
+        Layout::Raft,
+        raft,
+        RAFT_HEADER,
+        &[b"first", b"", b"third chunk"],
     );
-    let cases: [(Layout, &[u8], &[u8], &[&[u8]]); 2] = [
-        (Layout::Saved, saved.0, SAVED_HEADER, &saved.1),
-        (Layout::Raft, raft.0, RAFT_HEADER, &raft.1),
-    ];
-    for (layout, golden, header, frames) in cases {
-        assert_eq!(written(layout, header, frames), golden, "{layout:?}");
-        let (found, content) = read(layout, golden).unwrap();
-        assert_eq!(
-            (found.as_slice(), content),
-            (header, frames.iter().map(|f| f.to_vec().into()).collect())
-        );
-    }
+}
+
+fn same(layout: Layout, golden: &[u8], header: &[u8], frames: &[&[u8]]) {
+    assert_eq!(written(layout, header, frames), golden, "{layout:?}");
+    let (found, content) = read(layout, golden).unwrap();
+    assert_eq!(found, header);
+    assert_eq!(content, frames);
 }
 
 #[test]

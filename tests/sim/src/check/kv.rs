@@ -63,6 +63,8 @@ pub enum KvOp {
     Get(Slot, Option<Version>),
     /// A read of the whole group.
     List(Vec<Option<Version>>),
+    /// `?keys` of the whole group: which are there.
+    Names(Vec<bool>),
     /// A transaction. `seen` `None`: no answer; `Some(None)`: refused; else what its `get`s showed, in order.
     Txn(Vec<TxnStep>, Option<Option<Vec<Version>>>),
 }
@@ -125,6 +127,10 @@ fn apply(state: &[Option<Version>], op: &KvOp) -> Option<Vec<Option<Version>>> {
         }
         KvOp::Get(slot, version) => (state[*slot] == *version, Some(true)),
         KvOp::List(versions) => (state == versions, Some(true)),
+        KvOp::Names(there) => {
+            let real = state.iter().map(Option::is_some);
+            (real.eq(there.iter().copied()), Some(true))
+        }
         KvOp::Txn(steps, seen) => return transact(state, steps, seen.as_ref()),
     };
     seen.is_none_or(|seen| seen == real).then_some(next)

@@ -64,6 +64,20 @@ pub(super) fn rows(answer: &Answer, prefix: &str) -> Result<Vec<Row>, String> {
         .collect()
 }
 
+/// The keys that a read with `?keys` shows, in order; none on 404.
+pub(super) fn names(answer: &Answer) -> Result<Vec<String>, String> {
+    let names: Vec<String> = match answer.status {
+        404 => Vec::new(),
+        200 => serde_json::from_slice(&answer.body)
+            .map_err(|error| format!("{error} in {}", answer.text()))?,
+        status => return Err(format!("status {status}: {}", answer.text())),
+    };
+    match names.is_sorted_by(|a, b| a < b) {
+        true => Ok(names),
+        false => Err(format!("not in order, or twice: {names:?}")),
+    }
+}
+
 /// The version in a value: `v<number>:` and padding of the right length.
 fn version(base64: &str) -> Result<Version, String> {
     let bytes = BASE64.decode(base64).map_err(|error| error.to_string())?;
