@@ -1,6 +1,10 @@
 //! One pool of ours and HashiCorp's `serf` (Debian's package): each sees the other come, speak, leave and die, every kind of
 //! message goes both ways, and neither finds anything wrong with the other's bytes.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that shows what it counted"
+)]
 
 mod driver;
 mod serf_agent;
