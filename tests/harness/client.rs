@@ -208,7 +208,15 @@ pub fn assert_finds_what_it_expects(client: Client, server: &Server) {
     assert_ends_well(client, "check", server);
 }
 
-/// The same for its exercise of everything else: catalog, health, agent, prepared queries.
+/// The same for its exercise of what a node's own half does: services, checks, maintenance, anti-entropy.
+///
+/// # Panics
+/// When it does not.
+pub fn assert_finds_the_agent(client: Client, server: &Server) {
+    assert_ends_well(client, "agent", server);
+}
+
+/// The same for its exercise of catalog, health and prepared queries.
 ///
 /// # Panics
 /// When it does not.

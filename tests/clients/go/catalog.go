@@ -315,6 +315,11 @@ func catalog(address, prefix string) {
 	checkQueries(client, prefix)
 	checkCatalogTransaction(client, prefix)
 	checkPlans(client, address, prefix)
+	say("ok")
+}
+
+func agent(address, prefix string) {
+	client := connect(address, "agent")
 	checkAgentService(client, address, prefix)
 	checkAgentNode(client, prefix)
 	say("ok")

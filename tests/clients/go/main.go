@@ -1,7 +1,7 @@
-// Consul's own Go client over a running server: `client check|catalog|hold|contend|semaphore HOST:PORT ...`.
+// Consul's own Go client over a running server: `client check|catalog|agent|hold|contend|semaphore HOST:PORT ...`.
 //
-// Says line by line what happens; the suite reads the lines and keeps the time. `check` (the store and its sessions) and
-// `catalog` (the rest) exercise what people use the client for and end with "ok"; `hold` takes a Lock and keeps it until
+// Says line by line what happens; the suite reads the lines and keeps the time. `check` (the store and its sessions),
+// `catalog` and `agent` exercise what people use the client for and end with "ok"; `hold` takes a Lock and keeps it until
 // it is killed; `contend` waits for the Lock, has it for a moment, and gives it back; `semaphore` does so several times
 // with a Semaphore.
 package main
@@ -237,6 +237,8 @@ func main() {
 		check(address, rest[0])
 	case "catalog":
 		catalog(address, rest[0])
+	case "agent":
+		agent(address, rest[0])
 	case "hold":
 		hold(address, rest[0], rest[1], number(rest[2]), number(rest[3]))
 	case "contend":

@@ -1,7 +1,7 @@
-// The npm package consul over a running server: `client.js check|catalog|hold|contend HOST:PORT ...`.
+// The npm package consul over a running server: `client.js check|catalog|agent|hold|contend HOST:PORT ...`.
 //
-// Says line by line what happens; the suite reads the lines and keeps the time. `check` (the store and its sessions) and
-// `catalog` (the rest) exercise what people use the package for and end with "ok"; `hold` takes a lock and keeps it until it is killed; `contend` waits for the lock,
+// Says line by line what happens; the suite reads the lines and keeps the time. `check` (the store and its sessions),
+// `catalog` and `agent` exercise what people use the package for and end with "ok"; `hold` takes a lock and keeps it until it is killed; `contend` waits for the lock,
 // has it for a moment, and gives it back.
 
 "use strict";
@@ -9,7 +9,7 @@
 const assert = require("node:assert/strict");
 const { setTimeout: sleep } = require("node:timers/promises");
 const Consul = require("consul");
-const checkCatalog = require("./catalog.js").check;
+const surface = require("./catalog.js");
 
 // What Consul's own client puts on the key of a lock; as text, since it is beyond what a number can hold.
 const LOCK_FLAGS = "3304740253564472344";
@@ -117,7 +117,12 @@ async function check(address, prefix) {
 }
 
 async function catalog(address, prefix) {
-  await checkCatalog(connect(address), address, prefix);
+  await surface.check(connect(address), prefix);
+  say("ok");
+}
+
+async function agent(address, prefix) {
+  await surface.checkAgent(connect(address), address, prefix);
   say("ok");
 }
 
@@ -175,7 +180,7 @@ async function contend(address, key, name, ttl, lockDelay) {
 }
 
 const [command, address, ...rest] = process.argv.slice(2);
-const commands = { check, catalog, hold, contend };
+const commands = { check, catalog, agent, hold, contend };
 commands[command](address, ...rest).then(
   () => process.exit(0),
   (error) => {

@@ -1,7 +1,7 @@
-"""py-consul over a running server: `client.py check|catalog|hold|contend HOST:PORT ...`.
+"""py-consul over a running server: `client.py check|catalog|agent|hold|contend HOST:PORT ...`.
 
-Says line by line what happens; the suite reads the lines and keeps the time. `check` (the store and its sessions) and `catalog`
-(the rest) exercise what people use py-consul for and end with "ok"; `hold` takes a lock and keeps it until it is killed; `contend` waits for the lock, has it for a
+Says line by line what happens; the suite reads the lines and keeps the time. `check` (the store and its sessions), `catalog`
+and `agent` exercise what people use py-consul for and end with "ok"; `hold` takes a lock and keeps it until it is killed; `contend` waits for the lock, has it for a
 moment, and gives it back.
 """
 
@@ -190,6 +190,9 @@ def main():
         check(address, *rest)
     elif command == "catalog":
         catalog.check(connect, address, *rest)
+        say("ok")
+    elif command == "agent":
+        catalog.check_agent(connect, address, *rest)
         say("ok")
     else:
         key, name, ttl, lock_delay = rest
