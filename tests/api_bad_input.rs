@@ -374,3 +374,132 @@ fn json_that_is_deep_or_broken_or_of_the_wrong_kind_is_400() {
     }
     assert_eq!(server.get("/v1/session/list").text().trim(), "[]");
 }
+
+#[test]
+fn registrations_and_definitions_that_make_no_sense_are_refused_in_consuls_words() {
+    let (server, _scratch) = single();
+    let before = server.get("/v1/catalog/nodes").text();
+    for (path, body, status, words) in [
+        ("catalog/register", "", 400, "Request decode failed: EOF"),
+        (
+            "catalog/register",
+            "[]",
+            400,
+            "Request decode failed: json: cannot unmarshal array into Go value",
+        ),
+        (
+            "catalog/register",
+            r#"{"Node": 7}"#,
+            400,
+            "Request decode failed: json: cannot unmarshal number",
+        ),
+        (
+            "catalog/register",
+            r#"{"Node": "n", "Service": {"Port": 70000}}"#,
+            400,
+            "Request decode failed",
+        ),
+        (
+            "catalog/register",
+            r#"{"Node": "n", "Address": "a", "ID": "7"}"#,
+            500,
+            "Bad node ID: uuid string is wrong length",
+        ),
+        (
+            "catalog/register",
+            r#"{"Node": "n", "Address": "a", "ID": "zzzzzzzz-0000-0000-0000-000000000000"}"#,
+            500,
+            "Bad node ID: encoding/hex: invalid byte: U+007A 'z'",
+        ),
+        (
+            "catalog/register",
+            r#"{"Node": "n", "Address": "a", "Service": {"ID": "x"}}"#,
+            500,
+            "Must provide service name (Service.Service) when service ID is provided",
+        ),
+        (
+            "catalog/register",
+            r#"{"Node": "n", "Address": "a", "Service": {"Service": "x", "Address": "0.0.0.0"}}"#,
+            500,
+            "Invalid service address",
+        ),
+        (
+            "catalog/register",
+            r#"{"Node": "n", "Address": "a", "Check": {"Node": "m", "Name": "c"}}"#,
+            500,
+            "Node 'm' for check 'c' doesn't match register request node 'n'",
+        ),
+        (
+            "catalog/register",
+            r#"{"Node": "n", "Address": "a", "PeerName": "p"}"#,
+            500,
+            "cannot register requests with PeerName",
+        ),
+        (
+            "catalog/deregister",
+            "{",
+            400,
+            "Request decode failed: unexpected EOF",
+        ),
+        (
+            "catalog/deregister",
+            r#"{"Datacenter": "nope", "Node": "n"}"#,
+            500,
+            "No path to datacenter",
+        ),
+        (
+            "query/x",
+            "{}",
+            500,
+            "Invalid prepared query: Must be bound to a session",
+        ),
+        (
+            "query/x",
+            r#"{"Name": "q"}"#,
+            500,
+            "Invalid prepared query: Must provide a Service name to query",
+        ),
+    ] {
+        let answer = server.put(&format!("/v1/{path}"), body);
+        assert_eq!(answer.status, status, "{path} {body}: {}", answer.text());
+        assert!(
+            answer.text().starts_with(words),
+            "{path} {body}: {}",
+            answer.text()
+        );
+    }
+    let large = server.put("/v1/catalog/register", vec![b' '; VALUE_LIMIT + 1]);
+    assert_refused(&large, 413);
+    assert_eq!(server.get("/v1/catalog/nodes").text(), before);
+    assert_eq!(server.get("/v1/query").text(), "[]");
+}
+
+#[test]
+fn filters_that_are_too_long_too_deep_or_too_hungry_are_refused() {
+    let (server, _scratch) = single();
+    let nested = format!("{}Node==a{}", "(".repeat(100), ")".repeat(100));
+    let many = vec!["Node==a"; 1_000].join("%20or%20");
+    let hungry = "Node%20matches%20%60((a%7B100%7D)%7B100%7D)%7B100%7D%60".to_owned();
+    for (filter, words) in [
+        (nested, "nested deeper than 64 levels"),
+        (many, "more than 256 comparisons"),
+        ("a".repeat(20_000), "the limit is 16384"),
+        (hungry, "it compiles to more than 1048576 bytes"),
+        (
+            "Node%20matches%20%60(%60".to_owned(),
+            "Failed to compile regular expression",
+        ),
+        (
+            "Node.x%20==%201".to_owned(),
+            "Selector \"Node.x\" is not valid",
+        ),
+        (
+            "Meta%20==%201".to_owned(),
+            "Invalid match operator \"Equal\" for selector \"Meta\"",
+        ),
+    ] {
+        let answer = server.get(&format!("/v1/catalog/nodes?filter={filter}"));
+        assert_refused(&answer, 500);
+        assert!(answer.text().contains(words), "{}", answer.text());
+    }
+}

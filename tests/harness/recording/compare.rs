@@ -231,7 +231,7 @@ impl Comparison<'_> {
                 }
             }
             (name, Value::Number(_), Value::Number(_)) if VARYING_FIELDS.contains(&name) => {}
-            ("Session", Value::String(_), Value::String(ours)) => {
+            ("Session", Value::String(recorded), Value::String(ours)) if !recorded.is_empty() => {
                 if *ours != self.renaming.session {
                     self.found.push(format!(
                         "{at} is {ours}, not the session {}",
