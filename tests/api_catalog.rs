@@ -337,3 +337,33 @@ fn what_is_not_served_answers_404() {
         );
     }
 }
+
+#[test]
+fn filters_that_are_too_long_too_deep_or_too_hungry_are_refused() {
+    let (server, _scratch) = single();
+    let nested = format!("{}Node==a{}", "(".repeat(100), ")".repeat(100));
+    let many = vec!["Node==a"; 1_000].join("%20or%20");
+    let hungry = "Node%20matches%20%60((a%7B100%7D)%7B100%7D)%7B100%7D%60".to_owned();
+    for (filter, words) in [
+        (nested, "nested deeper than 64 levels"),
+        (many, "more than 256 comparisons"),
+        ("a".repeat(20_000), "the limit is 16384"),
+        (hungry, "it compiles to more than 1048576 bytes"),
+        (
+            "Node%20matches%20%60(%60".to_owned(),
+            "Failed to compile regular expression",
+        ),
+        (
+            "Node.x%20==%201".to_owned(),
+            "Selector \"Node.x\" is not valid",
+        ),
+        (
+            "Meta%20==%201".to_owned(),
+            "Invalid match operator \"Equal\" for selector \"Meta\"",
+        ),
+    ] {
+        let answer = server.get(&format!("/v1/catalog/nodes?filter={filter}"));
+        assert_eq!(answer.status, 500, "{}", answer.text());
+        assert!(answer.text().contains(words), "{}", answer.text());
+    }
+}

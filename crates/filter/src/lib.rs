@@ -17,7 +17,7 @@ mod number;
 mod quote;
 
 pub use expression::{
-    DEPTH_MAX, Expression, MATCHES_MAX, Match, Operator, ParseError, TEXT_BYTES_MAX,
+    DEPTH_MAX, Expression, MATCHES_MAX, Match, Operator, ParseError, Place, TEXT_BYTES_MAX,
 };
 pub use field::{Any, Field, GetText, Inner, Kind, Record, RecordMap, Records, selectors};
 pub use filter::{Filter, FilterError, PATTERN_BYTES_MAX, Test};

@@ -1,9 +1,10 @@
 //! What an expression says, apart from what its selectors mean.
 
+mod error;
 mod parse;
 mod print;
 
-pub use parse::{DEPTH_MAX, MATCHES_MAX, ParseError, TEXT_BYTES_MAX};
+pub use error::{DEPTH_MAX, MATCHES_MAX, ParseError, Place, TEXT_BYTES_MAX};
 
 /// A parsed expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
