@@ -74,6 +74,13 @@ impl Answer {
     }
 }
 
+/// The index of what is not there may be a coarse one: it rises with other removals too, but wakes nobody.
+fn is_absent(value: &Value) -> bool {
+    matches!(value, Value::Null)
+        || *value == json!([])
+        || *value == json!({"Node": null, "Services": null})
+}
+
 /// One kind of query, and a connection on which it is parked.
 struct Parked {
     path: &'static str,
@@ -205,9 +212,13 @@ impl<'a> Bench<'a> {
             let path = parked.path;
             let fresh = Answer::of(path, &self.server.get(path));
             if fresh.value == parked.answer.value {
-                assert_eq!(
-                    fresh.index, parked.answer.index,
-                    "{path}: the same answer, after {steps:#?}"
+                let moved = fresh.index != parked.answer.index;
+                let may_move = is_absent(&fresh.value) && fresh.index > parked.answer.index;
+                assert!(
+                    !moved || may_move,
+                    "{path}: the same answer at {} and at {}, after {steps:#?}",
+                    parked.answer.index,
+                    fresh.index
                 );
                 let silent = parked
                     .connection
@@ -249,7 +260,7 @@ fn answers_indexes_and_wakings_agree(server: &Server, others: &[&Server]) {
         assert_eq!(server.put("/v1/catalog/register", body).status, 200);
     }
     let mut bench = Bench::new(server);
-    for round in 0..rounds(250, 4_000) {
+    for round in 0..rounds(100, 4_000) {
         bench.write(&mut random);
         bench.look();
         if round % 25 == 0 {
