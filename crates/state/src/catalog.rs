@@ -224,7 +224,8 @@ impl Catalog {
 
     // === nodes ===
 
-    pub(crate) fn put_node(&mut self, node: Node) {
+    /// Puts a row in, new or in the place of another. `since`: of the answer about its checks until it has some, if the name is new.
+    pub(crate) fn put_node(&mut self, node: Node, since: Index) {
         let node = Arc::new(node);
         let name = fold_shared(&node.spec.node);
         let id = fold_shared(&node.spec.id);
@@ -250,7 +251,7 @@ impl Catalog {
             Some(entry) => entry.row = node,
             None => {
                 let indexes = NodeIndexes {
-                    checks: node.create_index,
+                    checks: since,
                     ..NodeIndexes::default()
                 };
                 let entry = NodeEntry {

@@ -161,14 +161,16 @@ impl Write<'_> {
             // Who wrote the same thing last is no news: gossip and agent both write a node.
             return Ok(());
         }
-        let old_id = existing.as_ref().map(|old| fold_shared(&old.spec.id));
+        // Of the row whose place it takes: in a rename that is another node's, whose id is gone with it.
+        let replaced = self.tables.catalog.node_row(&name);
+        let old_id = replaced.map(|old| fold_shared(&old.spec.id));
         let node = Node {
             spec: spec.clone(),
             owner: owner::after_write(existing.as_ref().map(|old| &old.owner), owner),
             create_index: existing.map_or(self.index, |old| old.create_index),
             modify_index: self.index,
         };
-        self.tables.catalog.put_node(node);
+        self.tables.catalog.put_node(node, self.index);
         self.touch(Topic::Nodes);
         self.touch_node(&name);
         if let Some(old_id) = old_id.filter(|id| !id.is_empty()) {

@@ -217,7 +217,8 @@ fn put_row(tables: &mut Tables, number: u16, body: &[u8]) -> Result<Index, Snaps
         number::NODE => {
             let node: Node = decode(number, body)?;
             let index = node.modify_index;
-            tables.catalog.put_node(node);
+            let since = node.create_index;
+            tables.catalog.put_node(node, since);
             Ok(index)
         }
         number::SERVICE => {
@@ -297,7 +298,8 @@ fn put_index_row(tables: &mut Tables, number: u16, body: &[u8]) -> Result<Index,
                 number::SESSIONS_OF_NODE => tables.sessions.raise_node(&name, index),
                 number::CHECKS_OF_NODE => {
                     if let Some(node) = tables.catalog.nodes.get_mut(&*name) {
-                        node.indexes.checks = node.indexes.checks.max(index);
+                        // A rename may have left a row with a later CreateIndex than this.
+                        node.indexes.checks = index;
                     }
                 }
                 number::OF_STATUS => tables.catalog.raise_status(name.into(), index),

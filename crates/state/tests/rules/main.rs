@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rollcall_state::command::*;
 use rollcall_state::reply::{Refusal, TxnError, TxnResult};
 use rollcall_state::row::KvEntry;
-use rollcall_state::{Changes, Command, Context, Include, Reply, Stamp, State, Topic};
+use rollcall_state::{Changes, Command, Context, Include, Loader, Reply, Stamp, State, Topic};
 use std::sync::Arc;
 
 /// A state with a node `n1` that has a passing `serfHealth`, and a log to write to.
