@@ -9,6 +9,7 @@ use rollcall_state::Command;
 use rollcall_state::command::*;
 
 use crate::naive::Naive;
+use crate::naive::catalog::key;
 
 /// Nested names, with characters of one to three bytes whose first bytes agree.
 pub(crate) const KEYS: &[&str] = &[
@@ -20,11 +21,24 @@ pub(crate) const PREFIXES: &[&str] = &[
 ];
 pub(crate) const NODES: &[&str] = &["n1", "n2", "N2", "ghost"];
 pub(crate) const SESSIONS: &[&str] = &["s1", "s2", "s3", "s4"];
-pub(crate) const CHECKS: &[&str] = &["c1", "c2", "C2"];
+/// Of nodes; `ID-1` is `id-1`.
+pub(crate) const NODE_IDS: &[&str] = &["id-1", "ID-1", "id-2"];
+pub(crate) const CHECKS: &[&str] = &["c1", "c2", "C2", "serfHealth"];
+const WRITERS: &[&str] = &[
+    "",
+    "api",
+    "api",
+    "api",
+    "agent:id-1",
+    "agent:id-1",
+    "agent:id-2",
+    "gossip",
+    "operator:k",
+];
 pub(crate) const SERVICES: &[&str] = &["v1", "v2"];
 pub(crate) const QUERIES: &[&str] = &["i1", "i2", "I2"];
 pub(crate) const NAMES: &[&str] = &["web", "Web", "db"];
-pub(crate) const STATES: &[&str] = &["any", "passing", "warning", "critical", "odd"];
+pub(crate) const STATES: &[&str] = &["any", "passing", "warning", "critical", "odd", "even"];
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -46,7 +60,7 @@ pub(crate) enum Step {
 #[allow(clippy::large_enum_variant)] // a few dozen live at a time
 pub(crate) enum Draft {
     Ready(Command),
-    Txn(Vec<(TxnOp, Pick)>),
+    Txn(Vec<(TxnOp, Pick)>, String),
     Cas(KvSet, Pick),
     DeleteCas(String, Pick),
 }
@@ -82,18 +96,21 @@ impl Draft {
                 let cas = Some(pick.number(modify(&key)));
                 Command::KvDelete(KvDelete { key, cas })
             }
-            Draft::Txn(ops) => {
+            Draft::Txn(ops, owner) => {
                 let ops = ops.into_iter().map(|(mut op, pick)| {
                     let index = pick.number(match &op {
                         TxnOp::Kv(op) => modify(&op.key),
-                        TxnOp::Node(op) => model.nodes.get(&*op.node.node).map(|row| row.2),
+                        TxnOp::Node(op) => {
+                            let row = model.nodes.get(&op.node.node.to_lowercase());
+                            row.map(|row| row.modify_index)
+                        }
                         TxnOp::Service(op) => {
-                            let key = (op.node.to_string(), op.service.id.to_string());
-                            model.services.get(&key).map(|row| row.2)
+                            let row = model.services.get(&key(&op.node, &op.service.id));
+                            row.map(|row| row.modify_index)
                         }
                         TxnOp::Check(op) => {
-                            let key = (op.check.node.to_string(), op.check.check_id.to_string());
-                            model.checks.get(&key).map(|row| row.2)
+                            let row = model.checks.get(&key(&op.check.node, &op.check.check_id));
+                            row.map(|row| row.modify_index)
                         }
                         TxnOp::Session(_) => None,
                     });
@@ -108,7 +125,7 @@ impl Draft {
                 });
                 Command::Txn(Txn {
                     ops: ops.collect(),
-                    ..Txn::default()
+                    owner: owner.into(),
                 })
             }
         }
@@ -145,16 +162,50 @@ fn kv_set() -> impl Strategy<Value = KvSet> {
     })
 }
 
+fn node_id() -> impl Strategy<Value = String> {
+    prop_oneof![1 => Just(String::new()), 1 => one_of(NODE_IDS)]
+}
+
 fn node() -> impl Strategy<Value = NodeSpec> {
-    (one_of(&NODES[..3]), one_of(&["10.0.0.1", "10.0.0.2"])).prop_map(|(node, address)| NodeSpec {
-        node: node.to_lowercase().into(),
+    let address = one_of(&["10.0.0.1", "10.0.0.2"]);
+    (one_of(&NODES[..3]), address, node_id()).prop_map(|(node, address, id)| NodeSpec {
+        id: id.into(),
+        node: node.into(),
         address: address.into(),
         ..NodeSpec::default()
     })
 }
 
+/// One node under another name and back in one transaction, with what another operation does in between.
+fn there_and_back() -> impl Strategy<Value = Draft> {
+    let names = (
+        one_of(&NODES[..3]),
+        one_of(&NODES[..3]),
+        one_of(&NODES[..3]),
+    );
+    (one_of(NODE_IDS), names, txn_op(), one_of(WRITERS)).prop_map(|(id, names, op, owner)| {
+        let (first, second, third) = names;
+        let named = |name: String| {
+            let node = NodeSpec {
+                id: id.as_str().into(),
+                node: name.into(),
+                ..NodeSpec::default()
+            };
+            let verb = CatalogVerb::Set;
+            let op = TxnOp::Node(TxnNodeOp {
+                verb,
+                node,
+                index: 0,
+            });
+            (op, Pick::Right)
+        };
+        let ops = vec![named(first), named(second), (op, Pick::Right), named(third)];
+        Draft::Txn(ops, owner)
+    })
+}
+
 fn service() -> impl Strategy<Value = ServiceSpec> {
-    let tags = prop::sample::select(vec![None, Some("a"), Some("b"), Some("a b")]);
+    let tags = prop::sample::select(vec![None, Some("a"), Some("b"), Some("a b"), Some("b b")]);
     (one_of(SERVICES), one_of(NAMES), 0..2_u16, tags).prop_map(|(id, service, port, tags)| {
         ServiceSpec {
             id: id.into(),
@@ -173,6 +224,7 @@ fn check(node: Arc<str>) -> impl Strategy<Value = CheckSpec> {
         Status::Warning,
         Status::Critical,
         Status::parse("odd"),
+        Status::parse("even"),
     ]);
     let service = prop_oneof![2 => Just(String::new()), 1 => one_of(SERVICES)];
     (one_of(CHECKS), status, service).prop_map(move |(check_id, status, service_id)| CheckSpec {
@@ -185,15 +237,18 @@ fn check(node: Arc<str>) -> impl Strategy<Value = CheckSpec> {
 }
 
 fn register() -> impl Strategy<Value = Command> {
-    node().prop_flat_map(|node| {
-        let checks = prop::collection::vec(check(node.node.clone()), 0..3);
-        (Just(node), prop::option::of(service()), checks).prop_map(|(node, service, checks)| {
+    let skip_node_update = prop::bool::weighted(0.1);
+    (node(), one_of(WRITERS), skip_node_update).prop_flat_map(|(node, owner, skip_node_update)| {
+        // Few ids: one is often there twice.
+        let checks = prop::collection::vec(check(node.node.clone()), 0..4);
+        let service = prop::option::of(service());
+        (Just(node), service, checks).prop_map(move |(node, service, checks)| {
             Command::Register(Register {
                 node,
                 service,
                 checks,
-                owner: "api".into(),
-                ..Register::default()
+                skip_node_update,
+                owner: owner.as_str().into(),
             })
         })
     })
@@ -205,12 +260,12 @@ fn deregister() -> impl Strategy<Value = Command> {
         2 => one_of(SERVICES).prop_map(|id| (id, String::new())),
         2 => one_of(CHECKS).prop_map(|id| (String::new(), id)),
     ];
-    (one_of(NODES), what).prop_map(|(node, (service_id, check_id))| {
+    (one_of(NODES), what, one_of(WRITERS)).prop_map(|(node, (service_id, check_id), owner)| {
         Command::Deregister(Deregister {
             node: node.into(),
             service_id: service_id.into(),
             check_id: check_id.into(),
-            owner: Arc::default(),
+            owner: owner.into(),
         })
     })
 }
@@ -235,32 +290,41 @@ fn query() -> impl Strategy<Value = Command> {
 }
 
 fn session_create() -> impl Strategy<Value = Command> {
-    let checks = prop::collection::vec(one_of(CHECKS), 0..2);
+    let checks = || prop::collection::vec(one_of(CHECKS), 0..2);
+    let of_services = prop_oneof![2 => Just(None), 1 => checks().prop_map(Some)];
     let delay = prop::sample::select(vec![0, 1, 1_500_000, 20_000_000]);
     (
         one_of(SESSIONS),
         one_of(NODES),
-        checks,
+        checks(),
+        of_services,
         delay,
         any::<bool>(),
     )
-        .prop_map(|(id, node, node_checks, lock_delay_ns, delete)| {
-            Command::SessionCreate(SessionCreate {
-                id,
-                node,
-                node_checks,
-                lock_delay_ns,
-                behavior: if delete {
-                    Behavior::Delete
-                } else {
-                    Behavior::Release
-                },
-                name: String::new(),
-                ttl: String::new(),
-                ttl_ms: 0,
-                service_checks: None,
-            })
-        })
+        .prop_map(
+            |(id, node, node_checks, of_services, lock_delay_ns, delete)| {
+                let of_service = |id| ServiceCheckRef {
+                    id,
+                    namespace: String::new(),
+                };
+                Command::SessionCreate(SessionCreate {
+                    id,
+                    node,
+                    node_checks,
+                    lock_delay_ns,
+                    behavior: if delete {
+                        Behavior::Delete
+                    } else {
+                        Behavior::Release
+                    },
+                    name: String::new(),
+                    ttl: String::new(),
+                    ttl_ms: 0,
+                    service_checks: of_services
+                        .map(|ids| ids.into_iter().map(of_service).collect()),
+                })
+            },
+        )
 }
 
 fn txn_op() -> impl Strategy<Value = TxnOp> {
@@ -312,10 +376,10 @@ fn txn_op() -> impl Strategy<Value = TxnOp> {
         8 => kv,
         1 => (catalog(), node())
             .prop_map(|(verb, node)| TxnOp::Node(TxnNodeOp { verb, node, index: 0 })),
-        1 => (catalog(), one_of(&["n1", "n2"]), service()).prop_map(|(verb, node, service)| {
+        1 => (catalog(), one_of(&NODES[..3]), service()).prop_map(|(verb, node, service)| {
             TxnOp::Service(TxnServiceOp { verb, node: node.into(), service, index: 0 })
         }),
-        1 => (catalog(), check("n1".into()))
+        1 => (catalog(), one_of(&NODES[..3]).prop_flat_map(|node| check(node.into())))
             .prop_map(|(verb, check)| TxnOp::Check(TxnCheckOp { verb, check, index: 0 })),
         1 => one_of(SESSIONS).prop_map(|id| TxnOp::Session(TxnSessionOp { id })),
     ]
@@ -345,11 +409,13 @@ fn draft() -> impl Strategy<Value = Draft> {
         4 => ready(session_create().boxed()),
         1 => ready(end.boxed()),
         1 => ready(expire.boxed()),
-        3 => ready(register().boxed()),
-        1 => ready(deregister().boxed()),
+        10 => ready(register().boxed()),
+        3 => ready(deregister().boxed()),
+        1 => there_and_back(),
         2 => ready(query().boxed()),
         1 => ready(delete_query.boxed()),
-        4 => prop::collection::vec((txn_op(), pick()), 1..5).prop_map(Draft::Txn),
+        4 => (prop::collection::vec((txn_op(), pick()), 1..5), one_of(WRITERS))
+            .prop_map(|(ops, owner)| Draft::Txn(ops, owner)),
     ]
 }
 

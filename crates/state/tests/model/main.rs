@@ -4,11 +4,13 @@
 //! "the answer changed ⇔ its index moved ⇔ its topic was touched" (for what is absent the index may also rise when
 //! tombstones are collected, and never falls).
 
+mod answers;
 mod commands;
 mod naive;
 mod reads;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use commands::Step;
@@ -77,7 +79,7 @@ impl Run {
             Step::Restore(target) => self.restore(target)?,
             Step::Reload(target) => self.reload(target)?,
         }
-        reads::check_answers(&self.state, &self.model)
+        answers::check(&self.state, &self.model)
     }
 
     /// What one command writes twice may end as it was. A check is written twice when it follows its service too.
@@ -91,9 +93,15 @@ impl Run {
                 let follows = |id: &String| {
                     let key = (register.node.node.to_lowercase(), id.clone());
                     let row = self.model.checks.get(&key);
-                    row.is_some_and(|((c, _), ..)| Some(c.service_id.to_lowercase()) == service)
+                    row.is_some_and(|c| Some(c.spec.service_id.to_lowercase()) == service)
                 };
-                ids.len() == register.checks.len() && !ids.iter().any(follows)
+                // A rename takes the services off the old name, and may put one of them back under the new one.
+                let known = self.model.node_by_id(&register.node.id);
+                let renames =
+                    known.is_some_and(|n| !n.spec.node.eq_ignore_ascii_case(&register.node.node));
+                ids.len() == register.checks.len()
+                    && !ids.iter().any(follows)
+                    && !(renames && service.is_some())
             }
             _ => true,
         }
@@ -212,15 +220,12 @@ impl Run {
                 Reply::None
             }
             Command::Register(register) => refused(model.register(register).map(|()| true), &other),
-            Command::Deregister(deregister) => {
-                model.deregister(deregister);
-                Reply::Bool(true)
-            }
+            Command::Deregister(deregister) => Reply::Bool(model.deregister(deregister)),
             Command::QuerySet(set) => refused(model.query_set(set).map(|()| true), &other),
             Command::QueryDelete(delete) => {
                 refused(model.query_delete(&delete.id).map(|()| true), &other)
             }
-            Command::Txn(txn) => Reply::Txn(match model.txn(&txn.ops) {
+            Command::Txn(txn) => Reply::Txn(match model.txn(txn) {
                 Ok(shown) => Ok(shown.into_iter().map(as_result).collect()),
                 Err(errors) => Err(errors
                     .into_iter()
@@ -240,12 +245,12 @@ impl Run {
 fn as_result(shown: Shown) -> TxnResult {
     match shown {
         Shown::Key(key, row, with_value) => TxnResult::Kv {
-            entry: reads::entry(&key, &row),
+            entry: answers::entry(&key, &row),
             with_value,
         },
-        Shown::Node(_, row) => TxnResult::Node(reads::node(&row)),
-        Shown::Service(node, row) => TxnResult::Service(reads::service(&node, &row)),
-        Shown::Check(row) => TxnResult::Check(reads::check(&row)),
+        Shown::Node(row) => TxnResult::Node(Arc::new(row)),
+        Shown::Service(row) => TxnResult::Service(Arc::new(row)),
+        Shown::Check(row) => TxnResult::Check(Arc::new(row)),
     }
 }
 

@@ -2,19 +2,19 @@
 //!
 //! Shares no code with the crate beyond its command and answer types. What it must not do: be clever.
 
-mod catalog;
+pub(crate) mod catalog;
+mod owner;
 mod query;
+mod restore;
 mod txn;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 pub(crate) use txn::Shown;
 
-use rollcall_state::command::{
-    Behavior, CheckSpec, KvMode, KvSet, NodeSpec, QuerySpec, ServiceSpec, SessionCreate, Status,
-    Texts,
-};
+use catalog::Of;
+use rollcall_state::command::{Behavior, KvMode, KvSet, QuerySpec, SessionCreate, Status};
+use rollcall_state::row::{Check, Node, Service};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Key {
@@ -25,9 +25,6 @@ pub(crate) struct Key {
     pub(crate) create: u64,
     pub(crate) modify: u64,
 }
-
-/// What a check shows of its service: name and tags.
-pub(crate) type OfService = (Arc<str>, Option<Texts>);
 
 /// A row with its CreateIndex and ModifyIndex.
 pub(crate) type Row<T> = (T, u64, u64);
@@ -46,16 +43,21 @@ pub(crate) struct Naive {
     pub(crate) session_events: Vec<(String, u64)>,
     pub(crate) session_ended: u64,
     pub(crate) delays: BTreeMap<String, u64>,
-    pub(crate) nodes: BTreeMap<String, Row<NodeSpec>>,
-    pub(crate) services: BTreeMap<(String, String), Row<ServiceSpec>>,
-    pub(crate) checks: BTreeMap<(String, String), Row<(CheckSpec, OfService)>>,
-    pub(crate) check_events: Vec<(String, u64)>,
+    pub(crate) nodes: BTreeMap<String, Node>,
+    pub(crate) services: BTreeMap<(String, String), Service>,
+    pub(crate) checks: BTreeMap<(String, String), Check>,
+    /// Every write of a row of the catalog since the beginning or the last restore.
+    pub(crate) events: Vec<(Of, u64)>,
     pub(crate) queries: BTreeMap<String, Row<QuerySpec>>,
     pub(crate) queries_changed: u64,
     pub(crate) queries_removed: u64,
     pub(crate) gone_nodes: Gone,
     pub(crate) gone_services: Gone,
     pub(crate) nodes_changed: u64,
+    pub(crate) names_changed: u64,
+    pub(crate) instances_changed: u64,
+    pub(crate) checks_changed: u64,
+    pub(crate) states_left: u64,
     pub(crate) removed: u64,
 }
 
@@ -69,12 +71,25 @@ pub(crate) struct Gone {
 }
 
 impl Gone {
+    /// "" is no name.
+    fn remove(&mut self, name: &str, at: u64) {
+        if !name.is_empty() {
+            self.removals.push((name.to_owned(), at));
+        }
+    }
+
     /// Index of the tombstone of a name that is not there; 0: it never was, or its tombstone is reaped.
     fn tombstone(&self, name: &str) -> u64 {
         let last = self.removals.iter().rfind(|(n, _)| n == name);
         last.map(|(_, at)| *at)
             .filter(|at| *at > self.reaped)
             .unwrap_or(0)
+    }
+
+    /// Of something empty about a name that came back: its last removal, collected or not.
+    fn index_since(&self, name: &str) -> u64 {
+        let last = self.removals.iter().rfind(|(n, _)| n == name);
+        last.map_or(0, |(_, at)| *at).max(self.floor).max(1)
     }
 
     pub(crate) fn index(&self, name: &str) -> u64 {
@@ -91,6 +106,16 @@ impl Gone {
         self.floor = self.floor.max(reaped.unwrap_or(0));
         self.reaped = self.reaped.max(up_to);
     }
+}
+
+/// Of the node and of services on it.
+fn check_ids(session: &SessionCreate) -> impl Iterator<Item = &str> {
+    let of_services = session.service_checks.iter().flatten().map(|c| &*c.id);
+    session
+        .node_checks
+        .iter()
+        .map(|id| &**id)
+        .chain(of_services)
 }
 
 fn low(name: &str) -> String {
@@ -226,10 +251,12 @@ impl Naive {
         self.floor = self.floor.max(reaped.unwrap_or(0));
         self.reaped = self.reaped.max(up_to);
         let nodes = &self.nodes;
-        self.gone_nodes.reap(up_to, |name| nodes.contains_key(name));
+        self.gone_nodes.reap(up_to, |name| {
+            nodes.contains_key(name) || nodes.values().any(|n| low(&n.spec.id) == name)
+        });
         let services = &self.services;
         self.gone_services.reap(up_to, |name| {
-            services.values().any(|(s, ..)| low(&s.service) == name)
+            services.values().any(|s| low(&s.spec.service) == name)
         });
     }
 
@@ -277,10 +304,10 @@ impl Naive {
         if !self.nodes.contains_key(&low(&create.node)) {
             return Err("Missing node registration".into());
         }
-        for id in &create.node_checks {
+        for id in check_ids(create) {
             match self.checks.get(&(low(&create.node), low(id))) {
                 None => return Err(format!("Missing check '{id}' registration")),
-                Some(((check, _), ..)) if check.status == Status::Critical => {
+                Some(check) if check.spec.status == Status::Critical => {
                     return Err(format!("Check '{id}' is in critical state"));
                 }
                 Some(_) => {}
@@ -336,9 +363,7 @@ impl Naive {
     }
 
     fn end_sessions_of_check(&mut self, node: &str, check: &str) {
-        self.end_sessions(|s| {
-            low(&s.node) == node && s.node_checks.iter().any(|id| low(id) == check)
-        });
+        self.end_sessions(|s| low(&s.node) == node && check_ids(s).any(|id| low(id) == check));
     }
 
     pub(crate) fn sessions_index(&self) -> u64 {
@@ -361,53 +386,5 @@ impl Naive {
             .map(|(_, at)| *at)
             .max()
             .unwrap_or(1)
-    }
-
-    /// What a swap leaves: the saved rows, this cluster's time and lock-delays, and everything absent at the new index.
-    pub(crate) fn restore(&mut self, saved: &Naive, above: u64) {
-        *self = Naive {
-            index: above,
-            now: self.now,
-            keys: saved.keys.clone(),
-            deletions: Vec::new(),
-            reaped: 0,
-            floor: above,
-            sessions: saved.sessions.clone(),
-            session_events: saved
-                .sessions
-                .values()
-                .map(|(s, create)| (low(&s.node), *create))
-                .chain([(String::new(), above)])
-                .collect(),
-            session_ended: above,
-            delays: self.delays.clone(),
-            nodes: saved.nodes.clone(),
-            services: saved.services.clone(),
-            checks: saved.checks.clone(),
-            check_events: saved
-                .nodes
-                .iter()
-                .map(|(name, (_, create, _))| (name.clone(), *create))
-                .chain(
-                    saved
-                        .checks
-                        .iter()
-                        .map(|((n, _), (.., modify))| (n.clone(), *modify)),
-                )
-                .collect(),
-            queries: saved.queries.clone(),
-            queries_changed: above,
-            queries_removed: above,
-            gone_nodes: Gone {
-                floor: above,
-                ..Gone::default()
-            },
-            gone_services: Gone {
-                floor: above,
-                ..Gone::default()
-            },
-            nodes_changed: above,
-            removed: above,
-        };
     }
 }

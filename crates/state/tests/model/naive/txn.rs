@@ -1,19 +1,20 @@
 //! Transactions, plainly.
 
-use rollcall_state::command::{
-    CatalogVerb, CheckSpec, KvVerb, NodeSpec, ServiceSpec, TxnKvOp, TxnOp,
-};
+use rollcall_state::command::{CatalogVerb, KvVerb, Txn, TxnKvOp, TxnNodeOp, TxnOp};
+use rollcall_state::row::{Check, Node, Service};
 
-use super::{Key, Naive, OfService, Row, low};
+use super::catalog::key;
+use super::owner::writer;
+use super::{Key, Naive, low};
 
 impl Naive {
     /// What each operation shows, as (key, with value) or a row's name; or the errors.
-    pub(crate) fn txn(&mut self, ops: &[TxnOp]) -> Result<Vec<Shown>, Vec<(usize, String)>> {
+    pub(crate) fn txn(&mut self, txn: &Txn) -> Result<Vec<Shown>, Vec<(usize, String)>> {
         let before = self.clone();
         let mut shown = Vec::new();
         let mut errors = Vec::new();
-        for (i, op) in ops.iter().enumerate() {
-            match self.txn_op(op) {
+        for (i, op) in txn.ops.iter().enumerate() {
+            match self.txn_op(op, writer(&txn.owner)) {
                 Ok(more) => shown.extend(more),
                 Err(what) => errors.push((i, what)),
             }
@@ -25,62 +26,67 @@ impl Naive {
         Err(errors)
     }
 
-    fn txn_op(&mut self, op: &TxnOp) -> Result<Vec<Shown>, String> {
+    fn txn_op(&mut self, op: &TxnOp, by: &str) -> Result<Vec<Shown>, String> {
         match op {
             TxnOp::Kv(op) => self.txn_kv(op),
             TxnOp::Session(op) => match self.session_end(&op.id) {
                 true => Ok(vec![]),
                 false => Err("failed to delete session: failed deleting session: not found".into()),
             },
-            TxnOp::Node(op) => {
-                let name = op.node.node.clone();
-                let current = self.nodes.get(&low(&name)).map(|(.., modify)| *modify);
-                let what = format!("node \"{name}\"");
-                if !self.may(op.verb, current, op.index, &what)? {
-                    self.node_delete(&low(&name));
-                    return Ok(vec![]);
-                }
-                if op.verb != CatalogVerb::Get {
-                    self.node_set(&op.node);
-                }
-                Ok(vec![Shown::Node(
-                    name.to_string(),
-                    self.nodes[&low(&name)].clone(),
-                )])
-            }
+            TxnOp::Node(op) => self.txn_node(op, by),
             TxnOp::Service(op) => {
-                let key = (low(&op.node), low(&op.service.id));
-                let current = self.services.get(&key).map(|(.., modify)| *modify);
+                let key = key(&op.node, &op.service.id);
+                let current = self.services.get(&key).map(|row| row.modify_index);
                 let what = format!("service \"{}\" on node \"{}\"", op.service.id, op.node);
                 if !self.may(op.verb, current, op.index, &what)? {
-                    self.service_delete(&key.0, &key.1);
+                    self.service_delete_by(by, &op.node, &op.service.id);
                     return Ok(vec![]);
                 }
                 if op.verb != CatalogVerb::Get {
-                    self.service_set(&op.node, &op.service)?;
+                    self.service_set(&op.node, &op.service, by)?;
                 }
-                Ok(vec![Shown::Service(
-                    key.0.clone(),
-                    self.services[&key].clone(),
-                )])
+                Ok(vec![Shown::Service(self.services[&key].clone())])
             }
             TxnOp::Check(op) => {
-                let key = (low(&op.check.node), low(&op.check.check_id));
-                let current = self.checks.get(&key).map(|(.., modify)| *modify);
+                let key = key(&op.check.node, &op.check.check_id);
+                let current = self.checks.get(&key).map(|row| row.modify_index);
                 let what = format!(
                     "check \"{}\" on node \"{}\"",
                     op.check.check_id, op.check.node
                 );
                 if !self.may(op.verb, current, op.index, &what)? {
-                    self.check_delete(&key.0, &key.1);
+                    self.check_delete_by(by, &op.check.node, &op.check.check_id);
                     return Ok(vec![]);
                 }
                 if op.verb != CatalogVerb::Get {
-                    self.check_set(&op.check)?;
+                    self.check_set(&op.check, by)?;
                 }
                 Ok(vec![Shown::Check(self.checks[&key].clone())])
             }
         }
+    }
+
+    /// Read by its id if one is given, compared and deleted by its name.
+    fn txn_node(&mut self, op: &TxnNodeOp, by: &str) -> Result<Vec<Shown>, String> {
+        let name = &op.node.node;
+        let named = |model: &Naive| model.nodes.get(&low(name)).cloned();
+        let shown = |model: &Naive| match op.node.id.is_empty() {
+            true => named(model),
+            false => model.node_by_id(&op.node.id).cloned(),
+        };
+        let current = match op.verb {
+            CatalogVerb::Get => shown(self),
+            _ => named(self),
+        };
+        let current = current.map(|row| row.modify_index);
+        if !self.may(op.verb, current, op.index, &format!("node \"{name}\""))? {
+            self.node_delete_by(by, name);
+            return Ok(vec![]);
+        }
+        if op.verb != CatalogVerb::Get {
+            self.node_set(&op.node, by)?;
+        }
+        Ok(shown(self).map(Shown::Node).into_iter().collect())
     }
 
     /// Whether to go on with a get or set (`true`) or a delete (`false`).
@@ -194,7 +200,7 @@ impl Naive {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Shown {
     Key(String, Key, bool),
-    Node(String, Row<NodeSpec>),
-    Service(String, Row<ServiceSpec>),
-    Check(Row<(CheckSpec, OfService)>),
+    Node(Node),
+    Service(Service),
+    Check(Check),
 }
