@@ -4,6 +4,7 @@
 //! Raft; `raft` is the only module that knows openraft; only `rollcall_rt` knows clock, sockets
 //! and files, so that the simulation (feature `sim`) can put its own in their place.
 
+pub mod agent_process;
 pub mod archive;
 pub mod audit;
 pub mod clock;
@@ -15,7 +16,9 @@ pub mod door;
 pub mod http;
 pub mod identity;
 pub mod leader;
+mod listeners;
 pub mod metrics;
+pub mod node_agent;
 pub mod node_rows;
 pub mod prepared_query;
 pub mod raft;

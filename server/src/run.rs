@@ -18,18 +18,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_dns::Responder;
+use rollcall_edge::{Api, Edge};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::cluster::forming::{Forming, FormingError, Prober};
 use crate::cluster::{ClusterHandler, Members};
-use crate::config::{Config, HttpListen};
+use crate::config::Config;
 use crate::consensus::{Consensus, Parts};
 use crate::disk::SharedDisk;
 use crate::dns::Roll;
 use crate::door::Door as _;
-use crate::http::{EdgeConfig, HttpConfig, Spool};
+use crate::http::{HttpConfig, Spool};
 use crate::identity::{DataDir, IdentityError};
+use crate::listeners::{self, listen, listen_error};
+use crate::node_agent::{self, Hooks};
 use crate::raft::{self, RaftHandle, ServerId, SnapshotLimits};
 use crate::rpc::{self, AddressBook};
 use crate::sabotage::Sabotage;
@@ -76,6 +79,9 @@ pub enum RunError {
     /// DNS cannot be served.
     #[error("ports.dns, addresses.dns")]
     Dns(#[from] rollcall_dns::ServeError),
+    /// The agent's registrations cannot be used. Nothing was changed.
+    #[error(transparent)]
+    Agent(#[from] rollcall_agent::store::StoreError),
     /// The other servers do not fit this one.
     #[error(transparent)]
     Forming(#[from] FormingError),
@@ -155,10 +161,15 @@ impl Running {
 /// Runs a server until `shutdown` resolves or it cannot go on.
 pub async fn run(
     config: Config,
+    hooks: Hooks,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     let disk: SharedDisk = Arc::new(crate::disk::RealDisk);
-    let mut running = start(config, disk, StartOptions::default()).await?;
+    let options = StartOptions {
+        hooks,
+        ..StartOptions::default()
+    };
+    let mut running = start(config, disk, options).await?;
     let failure = tokio::select! {
         () = shutdown => None,
         error = running.failure() => Some(error),
@@ -177,13 +188,15 @@ pub async fn run(
     }
 }
 
-/// What tests and the simulation switch.
+/// What the process, tests and the simulation bring.
 #[derive(Debug, Clone, Default)]
 pub struct StartOptions {
     /// Promises broken on purpose.
     pub sabotage: Sabotage,
     /// When a snapshot is due; `None`: as configured.
     pub snapshot_limits: Option<SnapshotLimits>,
+    /// What the process around the server gives its agent.
+    pub hooks: Hooks,
 }
 
 fn snapshot_limits(config: &Config) -> SnapshotLimits {
@@ -273,7 +286,8 @@ pub async fn start(
     let handlers = consensus.raft.handlers(handler);
     let port = rpc::serve(bound, rpc_identity, handlers, &shutdown)
         .map_err(|source| listen_error("ports.server", &config.server_listen(), source))?;
-    let http = serve_http(&config, &consensus, &shutdown).await?;
+    let agent = node_agent::start(&config, &consensus, options.hooks, &shutdown)?;
+    let http = serve_http(&config, &consensus, agent, &shutdown).await?;
     let dns = serve_dns(&config, &consensus, &shutdown).await?;
     let forming = Forming::new(Arc::clone(&consensus), prober, config.retry_interval);
     let failed = spawn_tasks(forming, &consensus, &shutdown);
@@ -292,6 +306,7 @@ pub async fn start(
 async fn serve_http(
     config: &Config,
     consensus: &Arc<Consensus>,
+    agent: Arc<dyn Api>,
     shutdown: &CancellationToken,
 ) -> Result<Vec<SocketAddr>, RunError> {
     let audit = config.audit_path.as_deref().map(|path| {
@@ -301,18 +316,7 @@ async fn serve_http(
         })
     });
     let limits = &config.limits;
-    let edge = http::edge(
-        EdgeConfig {
-            datacenter: config.datacenter.clone(),
-            default_query_time: config.default_query_time,
-            max_query_time: config.max_query_time,
-            limits: http::Limits {
-                connections_per_client: limits.http_max_conns_per_client,
-                connections: limits.http_max_connections,
-                parked_queries: limits.max_parked_queries,
-                ..http::Limits::default()
-            },
-        },
+    let api = http::api(
         HttpConfig {
             node_name: config.node_name.clone(),
             session_ttl_min: config.session_ttl_min,
@@ -326,34 +330,14 @@ async fn serve_http(
             ..HttpConfig::default()
         },
         Arc::clone(consensus) as Arc<dyn crate::door::Door>,
+    );
+    // The agent is right about its own node, so its table stands first.
+    let edge = Edge::new(
+        listeners::edge_config(config),
+        vec![agent, api],
         shutdown.clone(),
     );
-    let mut addresses = Vec::new();
-    for listener in &config.http {
-        let listener: http::Listener = match listener {
-            HttpListen::Tcp(address) => {
-                let bound = listen("ports.http", *address).await?;
-                let local = bound
-                    .local_addr()
-                    .map_err(|source| listen_error("ports.http", address, source))?;
-                if !local.ip().is_loopback() {
-                    tracing::warn!(address = %local, "the HTTP API is open to other machines: there are no tokens in this version");
-                }
-                addresses.push(local);
-                bound.into()
-            }
-            HttpListen::Unix { path, mode } => {
-                listen_unix(path, *mode).map_err(|source| RunError::Listen {
-                    setting: "addresses.http",
-                    address: path.display().to_string(),
-                    source,
-                })?
-            }
-        };
-        rt::spawn(http::serve(listener, Arc::clone(&edge)));
-    }
-    tracing::info!(?addresses, "serving HTTP");
-    Ok(addresses)
+    listeners::serve(config, &edge).await
 }
 
 /// Serves DNS when the configuration asks for it. The addresses, as they were bound.
@@ -400,48 +384,4 @@ fn spawn_tasks(
         failed.send_replace(Some(Arc::new(error)));
     });
     receiver
-}
-
-/// Binds a unix socket. A socket that a process left behind when it died is taken over; one that answers is not.
-#[cfg(not(feature = "sim"))]
-fn listen_unix(path: &std::path::Path, mode: u32) -> io::Result<http::Listener> {
-    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another process answers there",
-            ));
-        }
-        std::fs::remove_file(path)?;
-    }
-    let listener = tokio::net::UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(http::Listener::Unix(listener))
-}
-
-/// The simulation has no unix sockets.
-#[cfg(feature = "sim")]
-fn listen_unix(_path: &std::path::Path, _mode: u32) -> io::Result<http::Listener> {
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "no unix sockets in simulation",
-    ))
-}
-
-async fn listen(
-    setting: &'static str,
-    address: SocketAddr,
-) -> Result<rt::net::TcpListener, RunError> {
-    rt::net::TcpListener::bind(address)
-        .await
-        .map_err(|source| listen_error(setting, &address, source))
-}
-
-fn listen_error(setting: &'static str, address: &SocketAddr, source: io::Error) -> RunError {
-    RunError::Listen {
-        setting,
-        address: address.to_string(),
-        source,
-    }
 }

@@ -66,8 +66,9 @@ impl Settings {
 
     fn arguments(&self, config: &Path) -> Vec<String> {
         if !self.dev {
+            let agent = self.more.get("server") == Some(&Value::Bool(false));
             return vec![
-                "server".to_owned(),
+                if agent { "agent" } else { "server" }.to_owned(),
                 "--config-file".to_owned(),
                 path_text(config),
             ];

@@ -35,6 +35,8 @@ Flags may be written with one dash, as Consul's.";
 pub(crate) enum TopCommand {
     /// Run a server
     Server(Box<ServerArgs>),
+    /// Run a node's agent: its services and checks, and the way to the servers
+    Agent(Box<ServerArgs>),
     /// Run one server for trying out; without --data-dir nothing is kept
     Dev(Box<DevArgs>),
     /// Look at nodes, services and datacenters

@@ -3,29 +3,33 @@
 use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
+use rollcall_agent::monitor::Monitor;
 use rollcall_server::config::LogLevel;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 /// Changes the level of a running log.
 #[derive(Clone)]
 pub(crate) struct LevelHandle(reload::Handle<EnvFilter, Registry>);
 
-/// Starts the log. Once a process.
-pub(crate) fn start(level: LogLevel, json: bool) -> anyhow::Result<LevelHandle> {
+/// Starts the log, with a monitor beside it that has levels of its own. Once a process.
+pub(crate) fn start(level: LogLevel, json: bool) -> anyhow::Result<(LevelHandle, Monitor)> {
     let (filter, handle) = reload::Layer::new(filter(level));
-    let registry = tracing_subscriber::registry().with(filter);
+    let monitor = Monitor::default();
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let started = if json {
-        registry.with(lines.json()).try_init()
+    let lines = if json {
+        lines.json().with_filter(filter).boxed()
     } else {
-        registry.with(lines).try_init()
+        lines.with_filter(filter).boxed()
     };
-    started.context("starting the log")?;
-    Ok(LevelHandle(handle))
+    let registry = tracing_subscriber::registry()
+        .with(lines)
+        .with(monitor.layer());
+    registry.try_init().context("starting the log")?;
+    Ok((LevelHandle(handle), monitor))
 }
 
 impl LevelHandle {
@@ -46,7 +50,7 @@ fn filter(level: LogLevel) -> EnvFilter {
         LogLevel::Error => "error",
     };
     EnvFilter::new(format!(
-        "{libraries},rollcall={0},rollcall_server={0},rollcall_state={0}",
+        "{libraries},rollcall={0},rollcall_agent={0},rollcall_edge={0},rollcall_server={0},rollcall_state={0}",
         level.as_str()
     ))
 }

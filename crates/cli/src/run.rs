@@ -20,6 +20,7 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     let cli = Cli::parse_from(dashes::normalise(&Cli::command(), arguments));
     let outcome = match cli.command {
         TopCommand::Server(args) => serve::server(*args),
+        TopCommand::Agent(args) => serve::agent(*args),
         TopCommand::Dev(args) => serve::dev(*args),
         TopCommand::Catalog(args) => catalog::run(*args),
         TopCommand::Services(args) => services::run(*args),

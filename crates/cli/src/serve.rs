@@ -1,20 +1,22 @@
-//! `rollcall server` and `rollcall dev`: configuration, log, runtime and signals around `rollcall_server::run`.
+//! `rollcall server`, `rollcall agent` and `rollcall dev`: configuration, log, runtime and signals around `rollcall_server::run`.
 //!
 //! SIGTERM and SIGINT stop the server in order, a second one at once; SIGHUP reads the configuration again and takes the log
 //! level from it (everything else needs a restart, and the log says so when it changed).
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
 use rollcall_server::config::{Checked, Config};
+use rollcall_server::node_agent::{Hooks, Reload};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::log::{self, LevelHandle};
 use crate::settings::SettingArgs;
 
-/// Run a server
+/// Run a server, or an agent
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     #[command(flatten)]
@@ -31,13 +33,40 @@ pub(crate) struct DevArgs {
     settings: SettingArgs,
 }
 
+/// What `agent` sets before files, variables and flags.
+const AGENT_SETTINGS: &str = "server: false\n";
+
 /// What `dev` sets before files, variables and flags: one server, for this machine only.
 const DEV_SETTINGS: &str = "bootstrap: true\nbind_addr: 127.0.0.1\n";
 
 /// Runs `rollcall server` until it stops.
 pub(crate) fn server(args: ServerArgs) -> anyhow::Result<()> {
     let settings = args.settings;
-    serve(move || SettingArgs::check(&settings.layers("")?))
+    serve(move || {
+        let checked = SettingArgs::check(&settings.layers("")?)?;
+        anyhow::ensure!(
+            checked.config.server,
+            "server = false: that is `rollcall agent`"
+        );
+        Ok(checked)
+    })
+}
+
+/// Runs `rollcall agent` until it stops.
+pub(crate) fn agent(args: ServerArgs) -> anyhow::Result<()> {
+    let settings = args.settings;
+    serve(move || {
+        let checked = SettingArgs::check(&settings.layers(AGENT_SETTINGS)?)?;
+        anyhow::ensure!(
+            !checked.config.server,
+            "server = true: that is `rollcall server`"
+        );
+        anyhow::ensure!(
+            !checked.config.retry_join.is_empty(),
+            "retry_join: an agent needs at least one server, as HOST or HOST:PORT of its HTTP API"
+        );
+        Ok(checked)
+    })
 }
 
 /// Runs `rollcall dev` until it stops; a temporary data directory goes with it.
@@ -69,10 +98,10 @@ pub(crate) fn dev(args: DevArgs) -> anyhow::Result<()> {
     })
 }
 
-/// Runs a server; `read` reads its configuration, again at every SIGHUP.
+/// Runs a server; `read` reads its configuration, again at every SIGHUP and `agent/reload`.
 fn serve(read: impl Fn() -> anyhow::Result<Checked> + Send + Sync + 'static) -> anyhow::Result<()> {
     let Checked { config, warnings } = read()?;
-    let level = log::start(config.log_level, config.log_json)?;
+    let (level, monitor) = log::start(config.log_level, config.log_json)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -85,22 +114,37 @@ fn serve(read: impl Fn() -> anyhow::Result<Checked> + Send + Sync + 'static) -> 
         .enable_all()
         .build()
         .context("starting the runtime")?;
+    let running = config.clone();
+    let reload = Arc::new(move || {
+        read()
+            .and_then(|checked| reload(checked.config, &running, &level))
+            .map_err(|error| format!("configuration not read again: {error:#}"))
+    });
     let outcome = runtime.block_on(async move {
         let shutdown = shutdown_signal()?;
-        spawn_reloader(read, config.clone(), level)?;
-        run_server(config, shutdown).await
+        spawn_reloader(Arc::clone(&reload))?;
+        let hooks = Hooks {
+            monitor,
+            reload: Some(Reload(reload)),
+        };
+        run_server(config, hooks, shutdown).await
     });
     // Work on other threads that cannot be cancelled (a file being written) must not hold up the exit.
     runtime.shutdown_background();
     outcome
 }
 
-/// The call site of the server itself.
+/// The call site of the server, or the agent, itself.
 async fn run_server(
     config: Config,
+    hooks: Hooks,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    Ok(rollcall_server::run(config, shutdown).await?)
+    if config.server {
+        Ok(rollcall_server::run(config, hooks, shutdown).await?)
+    } else {
+        Ok(rollcall_server::agent_process::run(config, hooks, shutdown).await?)
+    }
 }
 
 /// Resolves at the first SIGTERM or SIGINT. At the second the process exits at once.
@@ -131,26 +175,22 @@ fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static
     })
 }
 
-/// At SIGHUP takes the log level from the configuration.
+/// At SIGHUP reads the configuration again.
 fn spawn_reloader(
-    read: impl Fn() -> anyhow::Result<Checked> + Send + Sync + 'static,
-    running: Config,
-    level: LevelHandle,
+    reload: Arc<impl Fn() -> Result<(), String> + Send + Sync + 'static>,
 ) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            match read().and_then(|checked| reload(checked.config, &running, &level)) {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "configuration not read again")
-                }
+            if let Err(error) = reload() {
+                tracing::error!("{error}");
             }
         }
     });
     Ok(())
 }
 
+/// Takes the log level from a configuration that was read again.
 fn reload(new: Config, running: &Config, level: &LevelHandle) -> anyhow::Result<()> {
     level.set(new.log_level)?;
     tracing::info!(

@@ -21,6 +21,15 @@ pub enum HttpListen {
     },
 }
 
+impl fmt::Display for HttpListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HttpListen::Tcp(address) => address.fmt(f),
+            HttpListen::Unix { path, .. } => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
 /// A server to join, resolved at every attempt.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JoinAddress {

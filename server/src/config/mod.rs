@@ -100,6 +100,9 @@ pub enum ConfigError {
     },
 }
 
+/// Port of a server's HTTP API, where an agent's `retry_join` names none.
+const AGENT_JOIN_PORT: u16 = 8500;
+
 /// Ports. `None`: switched off. 0: any free one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports {
@@ -172,6 +175,8 @@ impl LogLevel {
 /// A valid configuration of one server. See [`table::SETTINGS`] (or CONFIGURATION.md) for each value's bounds and default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// A server, or a node's agent without one.
+    pub server: bool,
     /// Name in the catalog.
     pub node_name: String,
     /// Id given by the operator; else the data directory has or gets one.
@@ -210,6 +215,10 @@ pub struct Config {
     pub limits: Limits,
     /// DNS; `None` when `ports.dns` is -1.
     pub dns: Option<DnsListen>,
+    /// Output of a check that changes alone is written at most this often; zero: at once.
+    pub check_update_interval: Duration,
+    /// Whether clients may register checks that run programs.
+    pub enable_script_checks: bool,
     /// What is logged.
     pub log_level: LogLevel,
     /// Log lines as JSON.
@@ -280,16 +289,18 @@ impl Config {
 
     fn read(read: &Reader<'_>, machine: &Machine) -> Result<Checked, ConfigError> {
         read.refuse_not_built()?;
-        if !read.flag("server") {
-            return Err(read.wrong(
-                "server",
-                "expected true: `rollcall agent` is not in this version",
-            ));
-        }
+        let server = read.flag("server");
         let ports = check::ports(read)?;
         let bind_addr = read.ip("bind_addr")?;
         let data_dir = check::data_dir(read, machine)?;
+        // Servers join servers at the port between them; agents know only their HTTP API.
+        let join_port = if server {
+            ports.server
+        } else {
+            AGENT_JOIN_PORT
+        };
         let config = Config {
+            server,
             node_name: check::node_name(read, machine)?,
             node_id: check::node_id(read)?,
             datacenter: check::datacenter(read)?,
@@ -297,7 +308,7 @@ impl Config {
             advertise_addr: check::advertise_addr(read, bind_addr, machine)?,
             http: listen::http(read, ports.http, machine)?,
             bootstrap_expect: check::bootstrap_expect(read)?,
-            retry_join: listen::retry_join(read, ports.server)?,
+            retry_join: listen::retry_join(read, join_port)?,
             retry_interval: read.duration("retry_interval"),
             leave_on_terminate: read.flag("leave_on_terminate"),
             raft_multiplier: read.number("performance.raft_multiplier"),
@@ -310,6 +321,8 @@ impl Config {
             session_ttl_min: read.duration("session_ttl_min"),
             limits: check::limits(read),
             dns: dns::dns(read, ports.dns)?,
+            check_update_interval: read.duration("check_update_interval"),
+            enable_script_checks: read.flag("enable_script_checks"),
             log_level: check::log_level(read),
             log_json: read.flag("log_json"),
             audit_path: check::audit_path(read, &data_dir, machine),

@@ -260,10 +260,6 @@ fn bad_values_are_named_with_field_value_and_bound() {
             "ports = \"1\" (file (text)): expected a mapping",
         ),
         (
-            "server: false",
-            "server = \"false\" (file (text)): expected true",
-        ),
-        (
             "bootstrap: yes",
             "bootstrap = \"yes\" (file (text)): expected true or false",
         ),
@@ -423,7 +419,7 @@ fn what_consul_has_and_we_leave_out_gives_one_warning_that_names_all() {
     let warnings = good(
         "connect: {enabled: true}\npeering: {enabled: false}\nports: {grpc: 8502, grpc_tls: -1, proxy_min_port: 1}\nsegments: []\n\
          disable_update_check: true\nui_config: {enabled: true}\nraft_protocol: 3\nenable_debug: true\nlocality: {region: x}\n\
-         enable_script_checks: true\n",
+         enable_local_script_checks: true\n",
     )
     .warnings;
     assert_eq!(
@@ -431,7 +427,7 @@ fn what_consul_has_and_we_leave_out_gives_one_warning_that_names_all() {
         [
             "settings of Consul that have no effect here: connect, disable_update_check, enable_debug, locality, peering, ports.grpc, \
              ports.grpc_tls, ports.proxy_min_port, raft_protocol, segments, ui_config",
-            "settings that have no effect in this version yet: enable_script_checks",
+            "settings that have no effect in this version yet: enable_local_script_checks",
         ]
     );
 }

@@ -48,6 +48,7 @@ impl Registry for Arc<Catalog> {
                 Seen {
                     services: seen,
                     checks: seen,
+                    epoch: 0,
                 },
             ))
         })

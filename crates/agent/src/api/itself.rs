@@ -1,5 +1,7 @@
 //! The agent itself: what it is, whom it knows, its log.
 
+use std::net::IpAddr;
+
 use hyper::{Response, StatusCode};
 use rollcall_api::agent::{Member, Version};
 use rollcall_edge::{Body, Call, Error, answer};
@@ -225,7 +227,9 @@ pub(super) async fn join(api: &AgentApi, call: &Call<'_>) -> Result<Response<Bod
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let known =
         |member: &Member| member.addr == address || member.addr == host || member.name == host;
-    if api.surroundings.members().iter().any(known) {
+    // Its own loopback is itself.
+    let itself = host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if itself || api.surroundings.members().iter().any(known) {
         return Ok(done());
     }
     Err(Error::internal(format!(
