@@ -92,7 +92,6 @@ pub async fn run(
     let surroundings = Arc::new(OfAgent {
         config: config.clone(),
         id,
-        servers: Arc::clone(&servers),
         registry: Arc::clone(&registry),
         reload: hooks.reload,
         known: Mutex::new(Vec::new()),
@@ -180,7 +179,6 @@ fn node_meta() -> Vec<(String, String)> {
 struct OfAgent {
     config: Config,
     id: uuid::Uuid,
-    servers: Arc<Servers>,
     registry: Arc<HttpRegistry>,
     reload: Option<Reload>,
     /// Servers, as one of them last said.
