@@ -23,6 +23,7 @@ use rollcall_agent::checks::{self, Checks};
 use rollcall_agent::forward::Forward;
 use rollcall_agent::http_registry::HttpRegistry;
 use rollcall_agent::identity;
+use rollcall_agent::metrics::CheckMetrics;
 use rollcall_agent::registry::{Boxed, Registry};
 use rollcall_agent::rows::NodeSpec;
 use rollcall_agent::servers::{ServerAddress, Servers};
@@ -37,8 +38,8 @@ use crate::config::Config;
 use crate::disk::{RealDisk, SharedDisk};
 use crate::listeners;
 use crate::node_agent::{DIRECTORY, Hooks, Reload, Running, port_list};
-use crate::rt;
 use crate::run::RunError;
+use crate::{metrics, rt};
 
 /// The version of the API we speak.
 const API_VERSION: &str = "1.20.1";
@@ -70,7 +71,14 @@ pub async fn run(
     let store = Store::open(disk, &config.data_dir.join(DIRECTORY))?;
     let (results, receiver) = tokio::sync::mpsc::channel(RESULTS_MAX);
     let reads = Arc::clone(&registry) as Arc<dyn checks::NodeReads>;
-    let runners = Running(Checks::start(checks::Config::default(), reads, results));
+    let registry_of_metrics = metrics::registry();
+    let runs = CheckMetrics::default();
+    runs.export(&registry_of_metrics);
+    let runner_config = checks::Config {
+        observer: Arc::new(runs),
+        ..checks::Config::default()
+    };
+    let runners = Running(Checks::start(runner_config, reads, results));
     let settings = agent::Config {
         node: config.node_name.clone(),
         node_id: id,
@@ -87,6 +95,7 @@ pub async fn run(
     )?;
     tracing::info!(%id, node = %config.node_name, data_dir = %config.data_dir.display(), servers = ?servers.addresses(), "starting");
 
+    agent.metrics().export(&registry_of_metrics);
     let stop = CancellationToken::new();
     let leaving = CancellationToken::new();
     let surroundings = Arc::new(OfAgent {
@@ -97,6 +106,7 @@ pub async fn run(
         known: Mutex::new(Vec::new()),
         leaving: leaving.clone(),
         stop: stop.clone(),
+        metrics: Arc::clone(&registry_of_metrics),
     });
     let ready = Arc::new(AtomicBool::new(false));
     let table = api::api(
@@ -111,6 +121,7 @@ pub async fn run(
         vec![table, forward],
         stop.clone(),
     );
+    edge.export(&registry_of_metrics);
     listeners::serve(&config, &edge).await?;
 
     let tasks = async {
@@ -128,7 +139,13 @@ pub async fn run(
             ready.store(true, Ordering::Relaxed);
             std::future::pending::<()>().await;
         };
-        tokio::join!(syncing, becoming_ready, servers.tend(), surroundings.look());
+        tokio::join!(
+            syncing,
+            becoming_ready,
+            servers.tend(),
+            surroundings.look(),
+            metrics::keep_intervals(registry_of_metrics)
+        );
     };
     tokio::select! {
         () = shutdown => {}
@@ -185,6 +202,7 @@ struct OfAgent {
     known: Mutex<Vec<Member>>,
     leaving: CancellationToken,
     stop: CancellationToken,
+    metrics: Arc<rollcall_metrics::Registry>,
 }
 
 impl OfAgent {
@@ -262,7 +280,7 @@ impl Surroundings for OfAgent {
         })
     }
 
-    fn metrics(&self, _: bool) -> Option<(String, &'static str)> {
-        None
+    fn metrics(&self, prometheus: bool) -> Option<(String, &'static str)> {
+        Some(metrics::render(&self.metrics, prometheus))
     }
 }

@@ -167,6 +167,14 @@ fn rfc3339(time: SystemTime) -> String {
     )
 }
 
+/// `2026-11-22 14:07:02 +0000 UTC`, as Go prints it.
+pub(crate) fn go_time(time: SystemTime) -> String {
+    let time = rfc3339(time);
+    let (date, clock) = time.split_once('T').unwrap_or_default();
+    let seconds = clock.split('.').next().unwrap_or_default();
+    format!("{date} {seconds} +0000 UTC")
+}
+
 /// Year, month and day of a number of days since 1970-01-01. Years begin in March here, so that the leap day is a year's last.
 fn civil(days: u64) -> (u64, u64, u64) {
     const DAYS_OF_400_YEARS: u64 = 146_097;
@@ -197,6 +205,7 @@ mod tests {
         assert_eq!(civil(20_779), (2026, 11, 22));
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(20_779 * 86_400_000 + 50_822_123);
         assert_eq!(rfc3339(time), "2026-11-22T14:07:02.123Z");
+        assert_eq!(go_time(time), "2026-11-22 14:07:02 +0000 UTC");
     }
 
     #[tokio::test]

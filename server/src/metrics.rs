@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use rollcall_metrics::{Counter, Descriptor, Registry};
+use rollcall_metrics::{Counter, Descriptor, Exposition, INTERVAL, Registry};
 
 use crate::audit::Audit;
 use crate::consensus::Consensus;
 use crate::raft::RaftHandle;
+use crate::rt;
 
 /// Term.
 pub const TERM: Descriptor = Descriptor::gauge("raft", "term", "Current term");
@@ -137,6 +138,34 @@ fn state(registry: &Registry, consensus: &Arc<Consensus>) {
     });
 }
 
+/// A registry with what every process says of itself.
+pub fn registry() -> Arc<Registry> {
+    let registry = Arc::new(Registry::default());
+    registry.add_process(env!("CARGO_PKG_VERSION"));
+    registry
+}
+
+/// What `agent/metrics` answers, and its `Content-Type`.
+pub fn render(registry: &Registry, prometheus: bool) -> (String, &'static str) {
+    if prometheus {
+        let text = Exposition::Text;
+        return (registry.text(text), text.content_type());
+    }
+    let metrics = registry.json(crate::audit::go_time(rt::time_of_day()));
+    let json = rollcall_api::json::to_vec(&metrics);
+    let json = String::from_utf8(json).expect("JSON must be UTF-8");
+    (json, "application/json")
+}
+
+/// Ends intervals of the JSON; never ends itself.
+pub async fn keep_intervals(registry: Arc<Registry>) {
+    let began = rt::Instant::now();
+    loop {
+        rt::sleep(INTERVAL).await;
+        registry.tick(began.elapsed());
+    }
+}
+
 /// Counts changes of leader; never ends.
 pub async fn count_leader_changes(raft: &RaftHandle, changes: &Counter) {
     let mut leader = raft.leader();
@@ -147,5 +176,85 @@ pub async fn count_leader_changes(raft: &RaftHandle, changes: &Counter) {
             changes.increment();
             leader = now;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_agent::metrics as agent;
+    use rollcall_edge::metrics as edge;
+    use rollcall_metrics::{Kind, process};
+
+    use super::*;
+
+    /// All there is, in the order of `docs/metrics.md`.
+    fn all() -> Vec<Descriptor> {
+        let server = [
+            TERM,
+            LAST_INDEX,
+            COMMIT_INDEX,
+            APPLIED_INDEX,
+            IS_LEADER,
+            LEADER_CHANGES,
+            APPEND_DURATION,
+            COMMIT_DURATION,
+            PENDING_WRITES,
+            INDEX,
+            KEYS,
+            SESSIONS,
+            NODES,
+            SERVICES,
+            INSTANCES,
+            CHECKS,
+            QUERIES,
+            LOST_LINES,
+        ];
+        let mut all = vec![
+            process::BUILD,
+            process::RESIDENT,
+            process::CPU,
+            process::OPEN_FILES,
+        ];
+        all.extend([
+            edge::REQUESTS,
+            edge::REQUEST_DURATION,
+            edge::CONNECTIONS,
+            edge::PARKED_QUERIES,
+        ]);
+        all.extend(server);
+        all.extend([
+            agent::RUNS,
+            agent::RUN_DURATION,
+            agent::LATENESS,
+            agent::SYNCS,
+            agent::SYNC_FAILURES,
+        ]);
+        all
+    }
+
+    #[test]
+    fn the_documentation_lists_every_metric_as_it_is() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        let page = std::fs::read_to_string(page).expect("docs/metrics.md must be there");
+        let documented: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        let described: Vec<String> = all()
+            .iter()
+            .map(|metric| {
+                let kind = match metric.kind {
+                    Kind::Counter => "counter",
+                    Kind::Gauge => "gauge",
+                    Kind::Histogram => "histogram",
+                };
+                format!(
+                    "| `{}` | {kind} | {} |",
+                    metric.prometheus_name(),
+                    metric.help
+                )
+            })
+            .collect();
+        assert_eq!(documented, described);
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rollcall_agent::agent::{self, Agent, RESULTS_MAX, Runners};
 use rollcall_agent::checks::Checks;
 use rollcall_agent::definition::Definition;
+use rollcall_agent::metrics::CheckMetrics;
 use rollcall_agent::monitor::Monitor;
 use rollcall_agent::registry::Registry;
 use rollcall_agent::store::{Store, StoreError};
@@ -92,6 +93,7 @@ pub fn start(
     config: &Config,
     consensus: &Arc<Consensus>,
     hooks: Hooks,
+    registry_of_metrics: &Arc<rollcall_metrics::Registry>,
     shutdown: &CancellationToken,
 ) -> Result<Arc<dyn Api>, StoreError> {
     let store = Store::open(
@@ -101,7 +103,13 @@ pub fn start(
     let registry = Arc::new(DoorRegistry::new(Arc::clone(consensus)));
     let (results, receiver) = tokio::sync::mpsc::channel(RESULTS_MAX);
     let reads = Arc::clone(&registry) as Arc<dyn checks::NodeReads>;
-    let runners = Running(Checks::start(checks::Config::default(), reads, results));
+    let runs = CheckMetrics::default();
+    runs.export(registry_of_metrics);
+    let runner_config = checks::Config {
+        observer: Arc::new(runs),
+        ..checks::Config::default()
+    };
+    let runners = Running(Checks::start(runner_config, reads, results));
     let settings = agent::Config {
         node: config.node_name.clone(),
         node_id: consensus.id.0,
@@ -116,7 +124,9 @@ pub fn start(
         Vec::new(),
         Vec::new(),
     )?;
+    agent.metrics().export(registry_of_metrics);
     let surroundings = OfServer {
+        metrics: Arc::clone(registry_of_metrics),
         consensus: Arc::clone(consensus),
         config: config.clone(),
         reload: hooks.reload,

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use rollcall_dns::Responder;
 use rollcall_edge::{Api, Edge};
+use rollcall_metrics::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
@@ -286,8 +287,9 @@ pub async fn start(
     let handlers = consensus.raft.handlers(handler);
     let port = rpc::serve(bound, rpc_identity, handlers, &shutdown)
         .map_err(|source| listen_error("ports.server", &config.server_listen(), source))?;
-    let agent = node_agent::start(&config, &consensus, options.hooks, &shutdown)?;
-    let http = serve_http(&config, &consensus, agent, &shutdown).await?;
+    let registry = metrics::registry();
+    let agent = node_agent::start(&config, &consensus, options.hooks, &registry, &shutdown)?;
+    let http = serve_http(&config, &consensus, agent, &registry, &shutdown).await?;
     let dns = serve_dns(&config, &consensus, &shutdown).await?;
     let forming = Forming::new(Arc::clone(&consensus), prober, config.retry_interval);
     let failed = spawn_tasks(forming, &consensus, &shutdown);
@@ -307,6 +309,7 @@ async fn serve_http(
     config: &Config,
     consensus: &Arc<Consensus>,
     agent: Arc<dyn Api>,
+    registry: &Arc<Registry>,
     shutdown: &CancellationToken,
 ) -> Result<Vec<SocketAddr>, RunError> {
     let audit = config.audit_path.as_deref().map(|path| {
@@ -315,6 +318,8 @@ async fn serve_http(
             source,
         })
     });
+    let audit = audit.transpose()?;
+    metrics::export(registry, consensus, audit.clone());
     let limits = &config.limits;
     let api = http::api(
         HttpConfig {
@@ -326,7 +331,7 @@ async fn serve_http(
                 disk: Arc::clone(consensus.members.data_dir.disk()),
                 directory: config.data_dir.clone(),
             }),
-            audit: audit.transpose()?,
+            audit,
             ..HttpConfig::default()
         },
         Arc::clone(consensus) as Arc<dyn crate::door::Door>,
@@ -337,6 +342,12 @@ async fn serve_http(
         vec![agent, api],
         shutdown.clone(),
     );
+    edge.export(registry);
+    let (ticking, stop) = (Arc::clone(registry), shutdown.clone());
+    rt::spawn(async move {
+        stop.run_until_cancelled(metrics::keep_intervals(ticking))
+            .await
+    });
     listeners::serve(config, &edge).await
 }
 

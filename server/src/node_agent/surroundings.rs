@@ -21,6 +21,7 @@ pub(super) struct OfServer {
     pub(super) consensus: Arc<Consensus>,
     pub(super) config: Config,
     pub(super) reload: Option<Reload>,
+    pub(super) metrics: Arc<rollcall_metrics::Registry>,
 }
 
 impl Surroundings for OfServer {
@@ -91,8 +92,8 @@ impl Surroundings for OfServer {
         })
     }
 
-    fn metrics(&self, _: bool) -> Option<(String, &'static str)> {
-        None
+    fn metrics(&self, prometheus: bool) -> Option<(String, &'static str)> {
+        Some(crate::metrics::render(&self.metrics, prometheus))
     }
 }
 
