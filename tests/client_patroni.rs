@@ -208,7 +208,6 @@ fn wait_for_leader(server: &Server, name: &str, bound: Duration) {
 }
 
 #[test]
-#[ignore = "its endpoints are being built; passes on Consul"]
 fn patroni_elects_a_leader_and_replaces_one_that_was_killed() {
     let cluster = Cluster::start();
     let [one, two, three] = &cluster.servers[..] else {

@@ -151,7 +151,6 @@ fn answer_time(server: &Server, change: impl FnOnce()) -> Duration {
 }
 
 #[test]
-#[ignore = "its endpoints are being built; passes on Consul"]
 fn prometheus_follows_the_catalog_and_scrapes_our_metrics() {
     let scratch = Scratch::new();
     let mut server = Server::new(Settings::single(scratch.path()), scratch.path());

@@ -26,7 +26,6 @@ fn the_client_finds_the_catalog_on_a_single_server() {
 }
 
 #[test]
-#[ignore = "until /v1/agent is on main; passes on Consul"]
 fn the_client_finds_the_agent_on_a_follower() {
     let mut cluster = Cluster::start();
     let follower = cluster.follower();

@@ -96,10 +96,8 @@ async fn a_program_that_prints_without_end_is_ended() {
         Status::Critical,
         "Printed more than 16777216 bytes running check",
     );
-    assert!(
-        outcome.output.ends_with("no\n") || outcome.output.ends_with('n'),
-        "{outcome:?}"
-    );
+    // The cut may fall anywhere within a line.
+    assert!(outcome.output.contains("no\nno\nno\n"));
     assert!(outcome.output.len() < 4300);
 }
 
