@@ -171,6 +171,7 @@ fn run_here(arguments: &Arguments) -> bool {
                 keep_entries: 30,
                 keep_bytes: 1 << 20,
             }),
+            ..StartOptions::default()
         },
         keep_lines: arguments.trace,
     });

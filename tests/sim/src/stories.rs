@@ -204,6 +204,7 @@ impl Stage {
                 keep_entries: 30,
                 keep_bytes: 1 << 20,
             }),
+            ..StartOptions::default()
         };
         let starts = [Duration::ZERO; 3];
         let recorder = Recorder::new(starts.len(), false);
