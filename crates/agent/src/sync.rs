@@ -144,6 +144,7 @@ impl Sync {
                 Ok(()) => {
                     let now = self.agent.now();
                     for change in &batch {
+                        tracing::debug!(change = %name_of(change), "the catalog has it");
                         if let Some(rows) = &mut self.rows {
                             rows.apply(change, &self.writer.owner);
                         }

@@ -109,6 +109,8 @@ pub(crate) async fn handle(
     let parked = Duration::from_nanos(counted.parked.into_inner());
     let took = began.elapsed().saturating_sub(parked);
     (edge.requests).count(counted.place, &head.method, response.status(), took);
+    // Where nobody listens this costs one comparison.
+    tracing::debug!(method = %head.method, path = head.uri.path(), %client, status = response.status().as_u16(), ?took, "request finished");
     response
 }
 
