@@ -17,7 +17,12 @@ fn copy_directory(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory must be makeable");
     for entry in fs::read_dir(from).expect("the data directory must be readable") {
         let entry = entry.expect("an entry must be readable");
-        fs::copy(entry.path(), to.join(entry.file_name())).expect("a file must be copyable");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a file must be copyable");
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::try_join_all;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use rollcall_api::agent::Member;
@@ -21,7 +22,7 @@ use crate::checks::alias::{CheckRow, NodeHealth, Reading};
 use crate::definition::Status;
 use crate::registry::{Boxed, ReadError, Registry, Seen, Write, WriteError, steps};
 use crate::rows::{Change, CheckSpec, NodeSpec, Row, Rows, ServiceSpec, TaggedAddress, Weights};
-use crate::servers::{Asked, SendError, Servers};
+use crate::servers::{Asked, SendError, Sent, Servers};
 
 /// Says whose rows are written, and asks whose rows are shown.
 pub const OWNER: HeaderName = HeaderName::from_static("x-rollcall-owner");
@@ -31,6 +32,13 @@ const WAIT: Duration = Duration::from_secs(300);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of an answer: a node of ten thousand services with checks and full outputs.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// The body of a GET.
+fn nothing() -> Sent {
+    Full::new(Bytes::new())
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
 
 /// One node's rows.
 pub struct HttpRegistry {
@@ -57,10 +65,19 @@ impl HttpRegistry {
         }
     }
 
-    async fn ask(&self, mut asked: Asked, patience: Duration) -> Result<Answered, SendError> {
+    async fn ask(
+        &self,
+        mut asked: Asked,
+        patience: Duration,
+        parks: bool,
+    ) -> Result<Answered, SendError> {
         asked.headers.insert(OWNER, self.owner.clone());
         let whole = async {
-            let answer = self.servers.ask(&asked).await?;
+            let answer = match parks {
+                false => self.servers.ask(&asked).await?,
+                // Once: whoever answers the next attempt may have lost everything, and the index with it.
+                true => self.servers.stream(&asked, nothing()).await?,
+            };
             let status = answer.status();
             let index = index_of(answer.headers());
             let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
@@ -91,7 +108,7 @@ impl HttpRegistry {
             None => target.to_owned(),
         };
         let patience = ANSWER_TIMEOUT + wait + wait / 16;
-        let answer = self.ask(Asked::get(target), patience).await;
+        let answer = self.ask(Asked::get(target), patience, seen.is_some()).await;
         let answer = answer.map_err(|error| ReadError(error.to_string()))?;
         if answer.status != StatusCode::OK {
             let words = String::from_utf8_lossy(&answer.body);
@@ -153,7 +170,7 @@ impl HttpRegistry {
             // Each says the whole row, and this agent is its only writer.
             repeatable: true,
         };
-        let answer = self.ask(asked, ANSWER_TIMEOUT).await;
+        let answer = self.ask(asked, ANSWER_TIMEOUT, false).await;
         let answer = answer.map_err(|error| WriteError::Failed(error.to_string()))?;
         if answer.status == StatusCode::OK {
             return Ok(());
