@@ -17,6 +17,9 @@ use rollcall_gossip::{Command, DropReason, Effect, Filter, Kind, QueryParams, St
 use serf_agent::{SerfAgent, wait_for};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Within this whatever was said has reached everybody. A broadcast is sent a few times to members picked at random, dead ones among them,
+/// so it may miss somebody; the next push/pull, 30 s later at the most, brings it.
+const EPIDEMIC: Duration = Duration::from_secs(45);
 
 fn wait_status(driver: &Driver, name: &str, status: Status, limit: Duration) {
     wait_for(&format!("we see {name} {status:?}"), limit, || {
@@ -50,7 +53,7 @@ fn wait_said(
 
 fn exchange_events(ours: &Driver, serf: &SerfAgent) {
     serf.command(&["event", "from-serf", "payload-one"]);
-    wait_said(ours, "the event of serf", 10 * SECOND, |effect| {
+    wait_said(ours, "the event of serf", EPIDEMIC, |effect| {
         matches!(effect, Effect::UserEvent(event)
             if event.name == "from-serf" && event.payload == b"payload-one"[..])
     });
@@ -59,7 +62,7 @@ fn exchange_events(ours: &Driver, serf: &SerfAgent) {
         payload: Bytes::from_static(b"payload-two"),
         coalesce: false,
     });
-    wait_for("serf has our event", 10 * SECOND, || {
+    wait_for("serf has our event", EPIDEMIC, || {
         let log = serf.log();
         if log.contains("user-event: from-us") {
             Ok(())
@@ -85,7 +88,7 @@ fn exchange_queries(ours: &Driver, serf: &SerfAgent) {
         let query = wait_said(
             ours,
             "the query of serf",
-            10 * SECOND,
+            EPIDEMIC,
             |effect| matches!(effect, Effect::Query(asked) if asked.name == "load"),
         );
         let Effect::Query(query) = query else {
@@ -124,10 +127,10 @@ fn exchange_queries(ours: &Driver, serf: &SerfAgent) {
     wait_said(
         ours,
         "serf's ack",
-        10 * SECOND,
+        EPIDEMIC,
         |effect| matches!(effect, Effect::QueryAck { from, .. } if from_serf(from)),
     );
-    wait_said(ours, "serf's answer", 10 * SECOND, |effect| {
+    wait_said(ours, "serf's answer", EPIDEMIC, |effect| {
         matches!(effect, Effect::QueryResponse { from, payload, .. }
             if from_serf(from) && payload.starts_with(b"answered"))
     });
@@ -153,7 +156,7 @@ fn lose_udp(ours: &Driver, serf: &SerfAgent) {
         }
     });
     ours.set_deaf(false);
-    serf.wait_member("roll-one", "alive", 10 * SECOND);
+    serf.wait_member("roll-one", "alive", EPIDEMIC);
 }
 
 /// Kinds that a pool must have seen in both directions after all this.
@@ -252,8 +255,8 @@ fn a_pool_with_real_serfs_works_in_both_directions() {
 
     // We join them, they join us, and ours join each other.
     ours.join(serf.address);
-    wait_status(&ours, "serf-one", Status::Alive, 10 * SECOND);
-    let line = serf.wait_member("roll-one", "alive", 10 * SECOND);
+    wait_status(&ours, "serf-one", Status::Alive, EPIDEMIC);
+    let line = serf.wait_member("roll-one", "alive", EPIDEMIC);
     assert!(
         line.contains("id=1") && line.contains("role=roll"),
         "{line}"
@@ -262,14 +265,14 @@ fn a_pool_with_real_serfs_works_in_both_directions() {
     third.command(&["join", &ours.address.to_string()]);
     other.join(ours.address);
     for name in ["serf-two", "serf-three", "roll-two"] {
-        wait_status(&ours, name, Status::Alive, 10 * SECOND);
-        serf.wait_member(name, "alive", 10 * SECOND);
+        wait_status(&ours, name, Status::Alive, EPIDEMIC);
+        serf.wait_member(name, "alive", EPIDEMIC);
     }
     assert_eq!(ours.tags("serf-one")["role"], "web");
 
     // Tags change on both sides.
     serf.command(&["tags", "-set", "colour=blue"]);
-    wait_for("serf's new tag", 10 * SECOND, || {
+    wait_for("serf's new tag", EPIDEMIC, || {
         match ours.tags("serf-one").get("colour") {
             Some(colour) if colour == "blue" => Ok(()),
             seen => Err(format!("{seen:?}")),
@@ -281,7 +284,7 @@ fn a_pool_with_real_serfs_works_in_both_directions() {
         .map(|(tag, value)| ((*tag).into(), (*value).into()))
         .collect();
     ours.command(Command::SetTags(tags));
-    wait_for("our new tag", 10 * SECOND, || {
+    wait_for("our new tag", EPIDEMIC, || {
         let line = serf.member("roll-one");
         if line.contains("colour=red") {
             Ok(())
@@ -302,12 +305,12 @@ fn a_pool_with_real_serfs_works_in_both_directions() {
     wait_status(&ours, "roll-two", Status::Failed, 30 * SECOND);
     serf.wait_member("roll-two", "failed", 30 * SECOND);
     serf.command(&["force-leave", "serf-two"]);
-    wait_status(&ours, "serf-two", Status::Left, 10 * SECOND);
+    wait_status(&ours, "serf-two", Status::Left, EPIDEMIC);
     ours.command(Command::ForceLeave {
         name: "roll-two".to_owned(),
         prune: false,
     });
-    serf.wait_member("roll-two", "left", 10 * SECOND);
+    serf.wait_member("roll-two", "left", EPIDEMIC);
 
     // One of theirs leaves, then one of ours.
     third.command(&["leave"]);
@@ -316,7 +319,7 @@ fn a_pool_with_real_serfs_works_in_both_directions() {
     wait_said(&ours, "we have left", 20 * SECOND, |effect| {
         *effect == Effect::Left
     });
-    serf.wait_member("roll-one", "left", 10 * SECOND);
+    serf.wait_member("roll-one", "left", EPIDEMIC);
 
     check_counts(&[&ours, &other], &BOTH_WAYS);
     for agent in [&serf, &second, &third] {
@@ -338,10 +341,10 @@ fn an_encrypted_pool_with_a_real_serf_works_and_a_wrong_key_does_not() {
     let other = Driver::start("roll-two", &[("role", "roll")], Some(&[b'k'; 16]));
     ours.join(serf.address);
     other.join(serf.address);
-    wait_status(&ours, "serf-sealed", Status::Alive, 10 * SECOND);
-    wait_status(&ours, "roll-two", Status::Alive, 10 * SECOND);
-    serf.wait_member("roll-one", "alive", 10 * SECOND);
-    serf.wait_member("roll-two", "alive", 10 * SECOND);
+    wait_status(&ours, "serf-sealed", Status::Alive, EPIDEMIC);
+    wait_status(&ours, "roll-two", Status::Alive, EPIDEMIC);
+    serf.wait_member("roll-one", "alive", EPIDEMIC);
+    serf.wait_member("roll-two", "alive", EPIDEMIC);
     exchange_events(&ours, &serf);
     exchange_queries(&ours, &serf);
     check_counts(
