@@ -181,7 +181,10 @@ impl Lookup for Roll {
     fn query(&self, name: &str) -> Option<Prepared> {
         let state = self.door.local().state;
         let query = state.query_by_id_or_name(name)?;
-        let found = prepared_query::execute(&state, &query.spec);
+        let mut found = prepared_query::execute(&state, &query.spec);
+        for instance in &mut found {
+            (instance.checks).retain(|check| prepared_query::counts(&query.spec.service, check));
+        }
         let ttl = Some(&*query.spec.dns_ttl).filter(|ttl| !ttl.is_empty());
         let ttl = ttl.and_then(|ttl| ttl.parse().ok()).map(GoDuration::to_std);
         Some(Prepared {

@@ -7,18 +7,18 @@ use rollcall_api::json;
 use rollcall_api::prepared_query::{self as api, Definition};
 use rollcall_edge::{Body, Error, answer, body, undecodable};
 use rollcall_state::command::{
-    QueryDelete, QueryFailover, QueryService, QuerySet, QuerySpec, Status, Texts,
+    QueryDelete, QueryFailover, QueryService, QuerySet, QuerySpec, Texts,
 };
 use rollcall_state::row::Query;
-use rollcall_state::{Answer, Command, InstanceHealth, Reply, State, Topic};
+use rollcall_state::{Answer, Command, Reply, State, Topic};
 use serde::Serialize;
 
 use super::call::Call;
 use super::error::refused;
 use super::health::shown;
-use super::reading::{Reading, list, suits_meta};
+use super::reading::{Reading, list};
 use super::rows::Show;
-use crate::rt;
+use crate::{prepared_query, rt};
 
 /// Bytes of a definition: names and tags.
 const DEFINITION_BYTES_MAX: usize = 64 * 1024;
@@ -196,7 +196,7 @@ async fn execute(call: &Call<'_>, name: &str) -> Result<Response<Body>, Error> {
     let query = |state: &State| {
         let query = state.query_by_id_or_name(name);
         let found = query.map(|query| {
-            let rows = state.health_service(&query.spec.service.service).value;
+            let rows = prepared_query::execute(state, &query.spec);
             (query, rows)
         });
         Answer {
@@ -209,8 +209,10 @@ async fn execute(call: &Call<'_>, name: &str) -> Result<Response<Body>, Error> {
     let (query, mut rows) =
         found.ok_or_else(|| Error::of_read(Error::NotFound(NOT_FOUND.to_owned())))?;
     let service = &query.spec.service;
-    // There is no mesh, hence nothing that speaks its protocol.
-    rows.retain(|row| !connect && !service.connect && suits(row, service));
+    if connect {
+        // There is no mesh, hence nothing that speaks its protocol.
+        rows.clear();
+    }
     shuffle(&mut rows);
     if let Some(limit) = limit {
         rows.truncate(limit);
@@ -232,46 +234,6 @@ async fn execute(call: &Call<'_>, name: &str) -> Result<Response<Body>, Error> {
     reading.write_meta(&mut out, meta);
     out.push(b'}');
     Ok(reading.respond(meta, out))
-}
-
-/// Whether an instance is what a query looks for.
-fn suits(row: &InstanceHealth, service: &QueryService) -> bool {
-    let ignored = service.ignore_check_ids.as_deref().unwrap_or_default();
-    let counts = |status: &Status| match service.only_passing {
-        true => *status != Status::Passing,
-        false => *status == Status::Critical,
-    };
-    let is_ill = (row.checks.iter())
-        .filter(|check| !ignored.contains(&check.spec.check_id))
-        .any(|check| counts(&check.spec.status));
-    !is_ill
-        && suits_map(row.node.spec.meta.as_ref(), service.node_meta.as_ref())
-        && suits_map(
-            row.service.spec.meta.as_ref(),
-            service.service_meta.as_ref(),
-        )
-        && suits_tags(row, service.tags.as_deref().unwrap_or_default())
-}
-
-fn suits_map(
-    meta: Option<&rollcall_state::SortedMap>,
-    wanted: Option<&rollcall_state::SortedMap>,
-) -> bool {
-    let wanted = wanted.into_iter().flatten();
-    let wanted: Vec<_> = wanted
-        .map(|(key, value)| (key.to_string(), value.to_string()))
-        .collect();
-    suits_meta(meta, &wanted)
-}
-
-/// All tags asked for, and none of those behind a `!`. Their case does not count.
-fn suits_tags(row: &InstanceHealth, tags: &[std::sync::Arc<str>]) -> bool {
-    let own = row.service.spec.tags.as_deref().unwrap_or_default();
-    let has = |tag: &str| own.iter().any(|own| own.eq_ignore_ascii_case(tag));
-    tags.iter().all(|tag| match tag.strip_prefix('!') {
-        Some(tag) => !has(tag),
-        None => has(tag),
-    })
 }
 
 /// Fisher and Yates's, so that callers without a load balancer spread.
